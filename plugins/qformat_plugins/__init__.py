@@ -1,0 +1,1 @@
+"""The schemes that come with qformat, through the same door as anyone's."""

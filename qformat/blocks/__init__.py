@@ -1,0 +1,1 @@
+"""Bits, planes and layouts of block-quantized tensors. NumPy only."""

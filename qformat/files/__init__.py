@@ -1,0 +1,1 @@
+"""File formats behind one small protocol; `qformat.files.opening.open_checkpoint` is the way in."""

@@ -1,0 +1,60 @@
+"""The one way in: a path to a checkpoint, whatever it is. Content decides, not the name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qformat.errors import FormatError
+from qformat.files.checkpoint import Checkpoint
+from qformat.files.container import VERSION_KEY, Container
+from qformat.files.plain import PlainCheckpoint, parts_of_folder, parts_of_index
+from qformat.files.safetensors import SafetensorsFile, looks_like
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a safetensors file, an index, a Hugging Face folder, or a container; headers only.
+
+    Raises
+    ------
+    FormatError
+        If there is nothing there, or it is none of these, or it is damaged.
+    """
+    where = Path(path)
+    try:
+        if not where.exists():
+            raise FormatError("no such file or folder", file=where)
+        if where.is_dir():
+            return _checkpoint(where, parts_of_folder(where), where)
+        with where.open("rb") as file:
+            head = file.read(16)
+        if head[:4] == b"GGUF":
+            raise FormatError("GGUF files are not read yet", file=where, hint="convert it to safetensors first")
+        if looks_like(head, where.stat().st_size):
+            return _checkpoint(where, [SafetensorsFile.open(where)], None)
+        if head.lstrip()[:1] == b"{":
+            return _checkpoint(where, parts_of_index(where), where.parent)
+        if not head:
+            raise FormatError("the file is empty", file=where)
+        raise FormatError(
+            "this is neither a safetensors file nor a container nor an index", file=where, hint=_guess(head)
+        )
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror}", file=error.filename or where) from None
+
+
+def _checkpoint(path: Path, parts: list[SafetensorsFile], folder: Path | None) -> Checkpoint:
+    coded = [VERSION_KEY in p.metadata for p in parts]
+    if all(coded):
+        return Container(path, parts)
+    if any(coded):
+        raise FormatError("some of the shards are containers and some are not", file=path)
+    return PlainCheckpoint(path, parts, folder)
+
+
+def _guess(head: bytes) -> str:
+    if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
+        return "it looks like a PyTorch pickle: load it with torch and save it as safetensors"
+    if head[:7] == b"version":
+        return "it looks like a Git LFS pointer: run `git lfs pull`"
+    return "expected: safetensors, a folder with safetensors files, or a *.safetensors.index.json"

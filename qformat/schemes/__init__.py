@@ -1,0 +1,23 @@
+"""What a scheme is, how plugins are found, how kernels are run.
+
+A plugin needs only the names below::
+
+    from qformat.schemes import Affine, Codes, Floats, Scheme, hookimpl, option
+"""
+
+from qformat.blocks.layout import Affine, Codebook, Codes, Field, Floats, RawBlocks, ScaleMin
+from qformat.schemes.hooks import hookimpl
+from qformat.schemes.scheme import Scheme, option
+
+__all__ = [
+    "Affine",
+    "Codebook",
+    "Codes",
+    "Field",
+    "Floats",
+    "RawBlocks",
+    "ScaleMin",
+    "Scheme",
+    "hookimpl",
+    "option",
+]

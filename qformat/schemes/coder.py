@@ -1,0 +1,318 @@
+"""Whole tensors through kernels: rows into tiles, ragged ends, planes as a file holds them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformat.blocks import bits, dtypes
+from qformat.blocks.decode import decode_rows, unpack_plane
+from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, block_size, planes, rows_cols
+from qformat.errors import DataError, FormatError, SchemeError
+from qformat.schemes.kernels import Kernel, Sums, kernel
+from qformat.schemes.scheme import Scheme
+
+# Source types that the kernels widen themselves; any other becomes float32 tile by tile.
+_KERNEL_DTYPES = ("F32", "F16", "BF16")
+_ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A region of a tensor seen as rows: whole rows, or a part of one that is longer than a tile."""
+
+    row: int
+    rows: int
+    col: int
+    cols: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.row, self.row + self.rows), slice(self.col, self.col + self.cols)
+
+
+def tiles(rows: int, cols: int, block: int, capacity: int) -> Iterator[Tile]:
+    """Cut ``rows`` by ``cols`` into tiles of at most ``capacity`` blocks (a multiple of 8), in order."""
+    if rows * cols == 0:
+        return
+    per_row = -(-cols // block)
+    if per_row <= capacity:
+        step = capacity // per_row
+        for row in range(0, rows, step):
+            yield Tile(row, min(step, rows - row), 0, cols)
+        return
+    for row in range(rows):
+        for col in range(0, cols, capacity * block):
+            yield Tile(row, 1, col, min(capacity * block, cols - col))
+
+
+def plane_offset(plane: Plane, tile: Tile, cols: int) -> int:
+    """Where in a plane's bytes a tile's part begins, for rows of ``cols`` elements."""
+    return tile.row * plane.row_bytes(cols) + plane.row_bytes(tile.col)
+
+
+# --- encoding -----------------------------------------------------------------------------------
+
+
+def encode_tile(
+    kern: Kernel,
+    values: NDArray[Any],
+    dtype: str,
+    *,
+    weights: NDArray[np.float32] | None = None,
+    figures: bool = False,
+) -> tuple[dict[str, NDArray[np.uint8]], Sums]:
+    """Encode a tile ``[rows, cols]`` of ``dtype`` values to each plane's bytes, one row after another.
+
+    A ragged last block is filled with the row's last element, which widens no range; what the
+    file stores stops at the row's end. Sums are zero unless ``figures``.
+
+    Raises
+    ------
+    DataError
+        For NaN or infinity in the values, and for scales that overflow.
+    """
+    rows, cols = values.shape
+    if dtype not in _KERNEL_DTYPES:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        dtype = "F32"
+    elif dtype == "BF16":
+        values = values.view(np.uint16)
+    blocks, mask = _fill(kern, values)
+    spread = None if weights is None else _fill(kern, weights, fill=0)[0]
+    items, sums, peak = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
+    if not peak < np.inf:
+        _refuse_values(values, dtype)
+    count = rows * -(-cols // kern.block)
+    _check_planes(kern, items, count)
+    if sums is not None and not np.isfinite(sums.value2 + sums.error2):
+        sums = _exact_sums(kern, items, blocks, dtype, mask)
+    stored = {p.name: _store(p, items[p.name][:count], rows, cols, kern.block) for p in planes(kern.layout)}
+    return stored, sums or Sums()
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros on a 64-byte boundary, which JAX takes without a copy."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + _ALIGN, np.uint8)
+    start = -memory.ctypes.data % _ALIGN
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+_local = threading.local()
+
+
+def _scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """This thread's buffer for a purpose."""
+    buffers: dict[Any, NDArray[Any]] = _local.__dict__.setdefault("buffers", {})
+    key = (purpose, shape, np.dtype(dtype))
+    if key not in buffers:
+        buffers[key] = _aligned(shape, dtype)
+    return buffers[key]
+
+
+def _fill(
+    kern: Kernel, values: NDArray[Any], fill: int | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """A tile's values as a full tile of blocks, and which of its elements are the tensor's own."""
+    rows, cols = values.shape
+    per_row = -(-cols // kern.block)
+    shape = (kern.blocks, kern.block)
+    whole = rows * per_row == kern.blocks and cols % kern.block == 0
+    if whole and values.flags.c_contiguous and values.ctypes.data % _ALIGN == 0:
+        return values.reshape(shape), None
+    blocks = _scratch("values" if fill is None else "weights", shape, values.dtype)
+    used = blocks.reshape(-1)[: rows * per_row * kern.block].reshape(rows, -1)
+    used[:, :cols] = values
+    if whole:
+        return blocks, None
+    used[:, cols:] = values[:, -1:] if fill is None else fill
+    blocks.reshape(-1)[used.size :] = 0
+    mask = _scratch("mask", shape, np.bool_)
+    mask[:] = False
+    mask.reshape(-1)[: used.size].reshape(rows, -1)[:, :cols] = True
+    return blocks, mask
+
+
+def _store(plane: Plane, items: NDArray[Any], rows: int, cols: int, block: int) -> NDArray[np.uint8]:
+    """Items ``[rows * blocks, …]`` of a plane as the bytes that a file holds."""
+    row_bytes = plane.row_bytes(cols)
+    if isinstance(plane.item, Codes):
+        if items.dtype != np.uint8 or plane.span != 1 or block % 8:
+            items = bits.pack(items.reshape(rows, -1)[:, : plane.count(cols)], plane.item.bits)
+        data = items.reshape(rows, -1)
+        spare = plane.count(cols) * plane.item.bits % 8
+        if data.shape[1] != row_bytes or spare:
+            data = data[:, :row_bytes].copy()
+            if spare:
+                data[:, -1] &= (1 << spare) - 1
+        return np.ascontiguousarray(data).reshape(-1)
+    if isinstance(plane.item, Floats):
+        items = items.reshape(rows, -1)[:, : plane.count(cols)]
+    return np.ascontiguousarray(items).reshape(-1).view(np.uint8)
+
+
+def _check_planes(kern: Kernel, items: Mapping[str, NDArray[Any]], count: int) -> None:
+    for plane in planes(kern.layout):
+        if isinstance(plane.item, Floats) and not np.isfinite(items[plane.name][:count]).all():
+            dtype = plane.item.dtype
+            raise DataError(
+                f"the values are too large for {kern.scheme.spec()}: its {plane.name} overflow {dtype}",
+                hint="choose a wider type for the scale, such as scale=bf16 or scale=f32",
+            )
+
+
+def _refuse_values(values: NDArray[Any], dtype: str) -> None:
+    numbers = values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
+    row, col = np.argwhere(~np.isfinite(numbers))[0]
+    error = DataError(
+        f"the value is {float(numbers[row, col])}, which no scheme can hold",
+        hint="mend the checkpoint, or keep this tensor as it is (--keep PATTERN)",
+    )
+    error.at = (int(row), int(col))
+    raise error
+
+
+def _exact_sums(
+    kern: Kernel, items: Mapping[str, NDArray[Any]], blocks: NDArray[Any], dtype: str, mask: Any
+) -> Sums:
+    """The sums in float64, for values whose squares pass float32."""
+    numbers = blocks.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else blocks
+    decoded = kern.decode(items).astype(np.float64)
+    values = numbers.astype(np.float64)
+    if mask is not None:
+        values, decoded = values[mask], decoded[mask]
+    return measure(values, decoded)
+
+
+def measure(values: NDArray[Any], decoded: NDArray[Any]) -> Sums:
+    """The sums over two arrays of the same shape, in float64."""
+    v, d = np.asarray(values, np.float64).reshape(-1), np.asarray(decoded, np.float64).reshape(-1)
+    e = v - d
+    worst = float(np.abs(e).max(initial=0))
+    return Sums(float(v @ v), float(d @ d), float(v @ d), float(e @ e), worst)
+
+
+# --- decoding -----------------------------------------------------------------------------------
+
+
+def decode_tile(
+    layout: Layout, stored: Mapping[str, NDArray[Any]], tile: Tile, cols: int, kern: Kernel | None = None
+) -> NDArray[np.float32]:
+    """Decode a tile from planes ``[all rows, …]`` to float32 ``[tile.rows, tile.cols]``.
+
+    Without a kernel NumPy does it, from the layout alone: the same bits, some times slower.
+    """
+    part = {p.name: _rows_of(p, stored[p.name], tile) for p in planes(layout)}
+    if kern is None:
+        return decode_rows(layout, part, tile.cols)
+    count = tile.rows * -(-tile.cols // kern.block)
+    items = {}
+    for plane in planes(layout):
+        items[plane.name] = _items(kern, plane, part[plane.name], tile, count)
+    values = kern.decode(items)[:count].reshape(tile.rows, -1)[:, : tile.cols]
+    return values
+
+
+def _rows_of(plane: Plane, array: NDArray[Any], tile: Tile) -> NDArray[Any]:
+    if isinstance(plane.item, Codes):
+        first, size = plane.row_bytes(tile.col), plane.row_bytes(tile.cols)
+    else:
+        first, size = plane.count(tile.col), plane.count(tile.cols)
+    return array[tile.row : tile.row + tile.rows, first : first + size]
+
+
+def _items(kern: Kernel, plane: Plane, part: NDArray[Any], tile: Tile, count: int) -> NDArray[Any]:
+    """A plane's part as a full tile of items, the way the kernel takes them."""
+    if isinstance(plane.item, Codes) and plane.span == 1 and kern.block % 8 == 0:
+        per_block = kern.block * plane.item.bits // 8
+        out = _scratch(plane.name, (kern.blocks, per_block), np.uint8)
+        used = out.reshape(-1)[: count * per_block].reshape(tile.rows, -1)
+        used[:, : part.shape[1]] = part
+        used[:, part.shape[1] :] = 0
+        return out
+    opened = unpack_plane(plane, part, tile.cols, kern.block)
+    out = _scratch(plane.name, (kern.blocks, opened.shape[1]), opened.dtype)
+    out[:count] = opened
+    return out
+
+
+# --- whole arrays -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tensor's planes as a file holds them, and the sums of its error figures."""
+
+    planes: dict[str, NDArray[np.uint8]]
+    sums: Sums
+
+
+def encode(scheme: Scheme, array: NDArray[Any], *, threads: int = 2, figures: bool = False) -> Encoded:
+    """Encode an array of any shape in memory.
+
+    Returns each plane's bytes; `qformat.blocks.layout.Plane.stored` tells their shape.
+    """
+    dtype = dtype_name(array.dtype)
+    kern = kernel(scheme)
+    rows, cols = rows_cols(array.shape)
+    table = array.reshape(rows, cols)
+    out = {p.name: np.zeros(rows * p.row_bytes(cols), np.uint8) for p in planes(kern.layout)}
+
+    def work(tile: Tile) -> Sums:
+        stored, sums = encode_tile(kern, table[tile.slices], dtype, figures=figures)
+        for plane in planes(kern.layout):
+            start = plane_offset(plane, tile, cols)
+            out[plane.name][start : start + stored[plane.name].size] = stored[plane.name]
+        return sums
+
+    with ThreadPoolExecutor(threads) as pool:
+        total = sum(pool.map(work, tiles(rows, cols, kern.block, kern.blocks)), Sums())
+    return Encoded(out, total)
+
+
+def decode(scheme: Scheme, stored: Mapping[str, NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Decode planes that `encode` gave back to float32 of ``shape``."""
+    kern = kernel(scheme)
+    rows, cols = rows_cols(shape)
+    out = np.zeros((rows, cols), np.float32)
+    views = {p.name: plane_rows(p, stored[p.name], rows, cols) for p in planes(kern.layout)}
+    for tile in tiles(rows, cols, kern.block, kern.blocks):
+        out[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
+    return out.reshape(shape)
+
+
+def plane_rows(plane: Plane, data: NDArray[np.uint8], rows: int, cols: int) -> NDArray[Any]:
+    """A plane's bytes as rows of bytes (codes, raw blocks) or of floats."""
+    table = data.reshape(rows, plane.row_bytes(cols))
+    if isinstance(plane.item, Floats):
+        return table.view(dtypes.numpy_dtype(plane.item.dtype))
+    if isinstance(plane.item, RawBlocks):
+        return table.reshape(rows, plane.count(cols), plane.item.size)
+    return table
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The name of a NumPy dtype as files have it."""
+    for name in dtypes.NAMES:
+        if dtypes.bits(name) >= 8 and dtypes.numpy_dtype(name) == dtype:
+            return name
+    raise FormatError(f"no dtype in a file corresponds to {dtype}")
+
+
+def kernel_for(layout: Layout, scheme: Scheme | None) -> Kernel | None:
+    """The kernel that decodes a layout, if its scheme is there; a raw layout needs one."""
+    if scheme is None:
+        if isinstance(layout, RawBlocks):
+            raise SchemeError("raw blocks need their scheme's plugin to be decoded")
+        return None
+    if block_size(layout) != scheme.block_size:
+        raise SchemeError(f"{scheme.id} is installed with another layout than the file's")
+    return kernel(scheme)

@@ -1,0 +1,270 @@
+"""Schemes as compiled kernels over tiles of one fixed shape, so that no tensor causes a new compile.
+
+A tile is small enough to stay in cache, about half a million weights. The same compiled code
+runs on every tile, whatever the tensor, so results do not depend on shapes or on threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from numpy.typing import NDArray
+
+from qformat.blocks import dtypes
+from qformat.blocks.layout import Codes, Layout, RawBlocks, block_size, planes
+from qformat.schemes.scheme import Scheme
+
+TILE = 1 << 19  # weights
+NO_FLOOR = np.float32(-np.inf)
+
+Items = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What error figures are made of, over one or many tiles."""
+
+    value2: float = 0.0  # sum of v*v
+    decoded2: float = 0.0  # sum of d*d
+    product: float = 0.0  # sum of v*d
+    error2: float = 0.0  # sum of (v-d)**2
+    worst: float = 0.0  # max |v-d|
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.value2 + other.value2,
+            self.decoded2 + other.decoded2,
+            self.product + other.product,
+            self.error2 + other.error2,
+            max(self.worst, other.worst),
+        )
+
+
+def _cache_folder() -> Path:
+    """Compiled code is kept per kind of processor: a shared home must not mix them."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        flags = next((line for line in info.splitlines() if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        flags = ""
+    kind = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:16]
+    return base / "qformat" / "xla" / kind
+
+
+def _configure() -> None:
+    """One-time settings, measured to matter on CPU; a user's own cache setting is left alone."""
+    # Calls come from our own threads, so JAX's hand-over to another thread only costs.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(_cache_folder()))  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)  # type: ignore[no-untyped-call]
+
+
+_configure()
+
+
+def compiler_options() -> dict[str, bool | int | str]:
+    """Options for every kernel: a rounding to f16 that is written stays, vectors are wide."""
+    options: dict[str, bool | int | str] = {"xla_allow_excess_precision": False}
+    if jax.default_backend() == "cpu":
+        options["xla_cpu_prefer_vector_width"] = 512
+    return options
+
+
+def jit(function: Callable[..., Any], *, static: tuple[str, ...] = ()) -> Any:
+    """Jit with the options that every kernel shares."""
+    return jax.jit(function, static_argnames=static, compiler_options=compiler_options())
+
+
+def widen(raw: Any, dtype: str) -> Any:
+    """Source values as float32; bfloat16 comes as uint16, which XLA widens faster than its own type."""
+    if dtype == "BF16":
+        return lax.bitcast_convert_type(raw.astype(jnp.uint32) << 16, jnp.float32)
+    return raw.astype(jnp.float32)
+
+
+def pack(codes: Any, bits: int) -> Any:
+    """Codes ``[n, k]`` (k a multiple of 8) packed densely LSB first, ``[n, k * bits / 8]`` bytes."""
+    n, k = codes.shape
+    if codes.dtype == jnp.int8:
+        codes = lax.bitcast_convert_type(codes, jnp.uint8)
+    codes = codes.astype(jnp.uint8)
+    if bits == 8:
+        return codes
+    codes = codes & jnp.uint8((1 << bits) - 1)
+    if bits in (2, 4):
+        # Neighbours are joined inside 32-bit words, which vectorizes; strided slices do not.
+        word = lax.bitcast_convert_type(codes.reshape(n, k // 4, 4), jnp.uint32)
+        word = word | (word >> (8 - bits))
+        if bits == 4:
+            word = word & jnp.uint32(0x00FF00FF)
+            halves = (word | (word >> 8)).astype(jnp.uint16)
+            return lax.bitcast_convert_type(halves, jnp.uint8).reshape(n, k // 2)
+        return (word | (word >> 12)).astype(jnp.uint8)
+    groups = codes.reshape(n, k // 8, 8).astype(jnp.uint32)
+    return jnp.stack([_byte(groups, i, bits) for i in range(bits)], axis=-1).reshape(n, k // 8 * bits)
+
+
+def _byte(groups: Any, i: int, bits: int) -> Any:
+    """Byte ``i`` of each group of eight codes."""
+    byte = jnp.zeros(groups.shape[:-1], jnp.uint32)
+    for j in range(8):
+        shift = j * bits - i * 8
+        if -bits < shift < 8:
+            byte = byte | (groups[..., j] << shift if shift >= 0 else groups[..., j] >> -shift)
+    return byte.astype(jnp.uint8)
+
+
+def unpack(data: Any, bits: int, *, signed: bool) -> Any:
+    """Bytes ``[n, m]`` to all their codes ``[n, m * 8 / bits]``, int8 if signed, else uint8."""
+    n, size = data.shape
+    if bits == 8:
+        return lax.bitcast_convert_type(data, jnp.int8) if signed else data
+    if 8 % bits == 0:
+        shifts = jnp.arange(0, 8, bits, dtype=jnp.uint8)
+        codes = (data[:, :, None] >> shifts) & jnp.uint8((1 << bits) - 1)
+        codes = codes.reshape(n, size * 8 // bits)
+    else:
+        groups = data.reshape(n, size // bits, bits).astype(jnp.uint32)
+        codes = jnp.stack([_code(groups, j, bits) for j in range(8)], axis=-1).reshape(n, size // bits * 8)
+    if not signed:
+        return codes
+    sign = jnp.uint8(1 << bits - 1)
+    return lax.bitcast_convert_type((codes ^ sign) - sign, jnp.int8)
+
+
+def _code(groups: Any, j: int, bits: int) -> Any:
+    """Code ``j`` of each group of eight."""
+    first, shift = divmod(j * bits, 8)
+    word = groups[..., first] >> shift
+    if shift + bits > 8:
+        word = word | (groups[..., first + 1] << (8 - shift))
+    return (word & ((1 << bits) - 1)).astype(jnp.uint8)
+
+
+def _uncontracted(floor: Any) -> Callable[[Any], Any]:
+    """A maximum with a run-time -inf: changes nothing, and LLVM cannot fuse across it."""
+    return lambda product: jnp.maximum(product, floor)
+
+
+def _sums(values: Any, decoded: Any, mask: Any) -> Any:
+    error = values - decoded
+    if mask is not None:
+        values, decoded, error = (jnp.where(mask, a, 0) for a in (values, decoded, error))
+
+    def total(a: Any) -> Any:
+        return jnp.sum(jnp.sum(a, axis=1))
+
+    return jnp.stack(
+        [
+            total(values * values),
+            total(decoded * decoded),
+            total(values * decoded),
+            total(error * error),
+            jnp.max(jnp.abs(error)),
+        ]
+    )
+
+
+def _in_kernel(name: str, layout: Layout) -> int | None:
+    """Bits of a plane that the kernel itself packs: codes of the elements, eight to the byte group."""
+    plane = next(p for p in planes(layout) if p.name == name)
+    if isinstance(plane.item, Codes) and plane.span == 1 and block_size(layout) % 8 == 0:
+        return plane.item.bits
+    return None
+
+
+class Kernel:
+    """The compiled encoder and decoder of one scheme.
+
+    Arrays hold up to ``blocks`` blocks, in float32 or the dtype of the source. Planes of element
+    codes go in and out packed (``[n, block * bits / 8]`` bytes), all others as items
+    ``[n, items per block]``.
+    """
+
+    def __init__(self, scheme: Scheme) -> None:
+        self.scheme = scheme
+        self.layout = scheme.layout()
+        self.block = block_size(self.layout)
+        self.blocks = max(8, TILE // self.block // 8 * 8)
+        self._encode = jit(self._encode_tile, static=("dtype", "figures"))
+        self._decode = jit(self._decode_tile)
+
+    def encode(
+        self,
+        values: NDArray[Any],
+        dtype: str = "F32",
+        *,
+        mask: NDArray[np.bool_] | None = None,
+        weights: NDArray[np.float32] | None = None,
+        figures: bool = False,
+    ) -> tuple[dict[str, NDArray[Any]], Sums | None, float]:
+        """Encode a full tile ``[blocks, block]``; elements where ``mask`` is false are not measured.
+
+        Returns the planes, the sums if ``figures``, and the largest magnitude, which is infinite
+        or NaN if any value is.
+        """
+        items, sums, peak = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
+        out = {name: np.asarray(array) for name, array in items.items()}
+        measured = None if sums is None else Sums(*(float(x) for x in np.asarray(sums)))
+        return out, measured, float(np.asarray(peak).view(np.float32))
+
+    def decode(self, items: Items) -> NDArray[np.float32]:
+        """Decode a full tile of planes to float32 ``[blocks, block]``."""
+        return np.asarray(self._decode(dict(items), NO_FLOOR))
+
+    def _encode_tile(
+        self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
+    ) -> tuple[dict[str, Any], Any, Any]:
+        values = widen(raw, dtype)
+        peak = jnp.max(lax.bitcast_convert_type(values, jnp.int32) & 0x7FFFFFFF)
+        items = {k: self._item(k, a) for k, a in self.scheme.encode(values, weights).items()}
+        sums = None
+        if figures:
+            decoded = self.scheme.decode(items, _uncontracted(floor))
+            sums = _sums(values, decoded, mask)
+        return {k: self._packed(k, a) for k, a in items.items()}, sums, peak
+
+    def _item(self, name: str, array: Any) -> Any:
+        """An encoder's array as the plane's own type and shape."""
+        plane = next((p for p in planes(self.layout) if p.name == name), None)
+        if plane is None:
+            raise KeyError(f"scheme {self.scheme.id} encodes a plane {name!r} that its layout does not have")
+        per_block = plane.item.size if isinstance(plane.item, RawBlocks) else self.block // plane.span
+        array = array.reshape(array.shape[0], per_block)
+        if isinstance(plane.item, RawBlocks):
+            return array.astype(jnp.uint8)
+        if isinstance(plane.item, Codes):
+            return array.astype(jnp.int8 if plane.item.signed else jnp.uint8)
+        return array.astype(dtypes.numpy_dtype(plane.item.dtype))
+
+    def _packed(self, name: str, array: Any) -> Any:
+        bits = _in_kernel(name, self.layout)
+        return array if bits is None else pack(array, bits)
+
+    def _decode_tile(self, items: dict[str, Any], floor: Any) -> Any:
+        opened = dict(items)
+        for plane in planes(self.layout):
+            bits = _in_kernel(plane.name, self.layout)
+            if bits is not None and isinstance(plane.item, Codes):
+                opened[plane.name] = unpack(items[plane.name], bits, signed=plane.item.signed)
+        return self.scheme.decode(opened, _uncontracted(floor))
+
+
+@functools.lru_cache(maxsize=64)
+def kernel(scheme: Scheme) -> Kernel:
+    """The kernel of a scheme; one per scheme and options in a process."""
+    return Kernel(scheme)

@@ -1,0 +1,119 @@
+"""What a scheme is: an id, options, a layout, and two pure functions over a batch of blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from qformat.blocks.decode import decode_blocks
+from qformat.blocks.layout import Layout, bits_per_weight, block_size
+from qformat.errors import SchemeError
+
+OptionValue = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class _Constraint:
+    help: str
+    one_of: tuple[OptionValue, ...]
+
+
+def option(default: OptionValue, *, one_of: tuple[OptionValue, ...], help: str) -> Any:  # noqa: A002
+    """Declare an option of a scheme: its default, the values allowed, and a line of help."""
+    return dataclasses.field(default=default, metadata={"option": _Constraint(help, one_of)})
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a block of numbers becomes planes and back.
+
+    Subclass it as a frozen dataclass whose fields are made with `option`, set ``id`` and
+    ``summary``, and give `layout` and `encode`. `decode` follows from a layout in the closed
+    vocabulary; override it for `RawBlocks`.
+
+    ``encode`` and ``decode`` are pure functions in ``jax.numpy``; they are jitted over one fixed
+    number of blocks. Import jax inside them, so that listing schemes stays fast.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+
+    def layout(self) -> Layout:
+        """The planes with their bit layout, and the rule that decodes them."""
+        raise NotImplementedError
+
+    def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
+        """Encode ``blocks`` float32 ``[n, block]`` to one array per plane.
+
+        An array has the shape ``[n, items per block]`` (``[n]`` will do for one item): integers
+        in the range of the codes, floats that are cast to the plane's dtype, bytes for raw
+        blocks. ``weights``, if given, has the shape of ``blocks``: the importance of each element.
+        """
+        raise NotImplementedError
+
+    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
+        """Decode planes ``[n, items per block]`` to float32 ``[n, block]``.
+
+        ``product`` wraps each product that something is added to, so that the compiler does not
+        fuse the two into one rounding.
+        """
+        return decode_blocks(self.layout(), planes, product=product)
+
+    def sensitive(self) -> Scheme:
+        """The scheme for embeddings and output head under the default policy; itself by default."""
+        return self
+
+    # --- what follows from the above --------------------------------------------------------
+
+    @property
+    def block_size(self) -> int:
+        """Elements encoded together."""
+        return block_size(self.layout())
+
+    @property
+    def bpw(self) -> float:
+        """Bits per weight in long rows."""
+        return bits_per_weight(self.layout())
+
+    def options(self) -> dict[str, OptionValue]:
+        """All options with their values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def spec(self) -> str:
+        """The scheme as a user would type it: the id, then the options that are not default."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        shown = ",".join(f"{f.name}={given[f.name]}" for f in dataclasses.fields(self) if given[f.name] != f.default)
+        return f"{self.id}:{shown}" if shown else self.id
+
+    @classmethod
+    def option_help(cls) -> list[tuple[str, str, tuple[OptionValue, ...], OptionValue]]:
+        """Name, help, allowed values and default of each option."""
+        return [
+            (f.name, f.metadata["option"].help, f.metadata["option"].one_of, f.default)  # type: ignore[misc]
+            for f in dataclasses.fields(cls)
+        ]
+
+    @classmethod
+    def from_options(cls, given: Mapping[str, OptionValue]) -> Self:
+        """The scheme with these options; values may be strings, as typed.
+
+        Raises
+        ------
+        SchemeError
+            For an unknown option or a value that is not allowed.
+        """
+        known = {name: allowed for name, _, allowed, _ in cls.option_help()}
+        chosen: dict[str, OptionValue] = {}
+        for name, value in given.items():
+            if name not in known:
+                names = ", ".join(known) or "none"
+                raise SchemeError(f"scheme {cls.id} has no option {name!r}", hint=f"its options: {names}")
+            by_text = {str(v): v for v in known[name]}
+            if str(value) not in by_text:
+                allowed = ", ".join(by_text)
+                raise SchemeError(f"{cls.id}: {name}={value} is not possible", hint=f"allowed: {allowed}")
+            chosen[name] = by_text[str(value)]
+        return cls(**chosen)

@@ -71,6 +71,7 @@ class Checkpoint(Protocol):
     metadata: Mapping[str, str]
     tensors: Mapping[str, TensorInfo]
     attachments: Mapping[str, int]  # config, tokenizer and the like: name -> bytes
+    digests: Mapping[str, str]  # SHA-256 of stored arrays by their name, where the file carries them
 
     def plane(self, tensor: str, plane: str = "") -> NDArray[Any]:
         """One array of a tensor, mapped from the file, in its stored shape and dtype."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,11 @@ def content_lines(
 def content_digest(lines: Iterable[str]) -> str:
     """One digest of a checkpoint's content, whatever the order or the number of its files."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A JSON object that this program wrote itself."""
+    return dict(json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,7 @@ class Container:
             if name != Path(name).name or name in (".", "..") or "\\" in name:
                 raise FormatError(f"the attached file {name!r} has no plain file name", file=path)
         self.attachments = {name: s.nbytes for name, s in self._attached.items()}
+        self.digests = {name: digest for part in self.parts for name, digest in part.digests.items()}
         self._mapped = Mapped()
 
     def _check_same_set(self, part: Part) -> None:

@@ -45,6 +45,7 @@ class PlainCheckpoint:
         self.tensors = {
             s.name: TensorInfo(s.name, s.shape, s.dtype, {"": s}) for p in parts for s in p.tensors.values()
         }
+        self.digests: Mapping[str, str] = {}
         self._folder = folder
         self.attachments = riders(folder) if folder else {}
         self._mapped = Mapped()

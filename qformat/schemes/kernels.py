@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
 from qformat.blocks.layout import Codes, Layout, RawBlocks, block_size, planes
+from qformat.schemes.numerics import float_bits
 from qformat.schemes.scheme import Scheme
 
 TILE = 1 << 19  # weights
@@ -105,14 +106,13 @@ def pack(codes: Any, bits: int) -> Any:
     if bits == 8:
         return codes
     codes = codes & jnp.uint8((1 << bits) - 1)
-    if bits in (2, 4):
-        # Neighbours are joined inside 32-bit words, which vectorizes; strided slices do not.
+    # Neighbours are joined inside wider words, which vectorizes; strided slices do not.
+    if bits == 4:
+        pair = lax.bitcast_convert_type(codes.reshape(n, k // 2, 2), jnp.uint16)
+        return (pair | (pair >> 4)).astype(jnp.uint8)
+    if bits == 2:
         word = lax.bitcast_convert_type(codes.reshape(n, k // 4, 4), jnp.uint32)
-        word = word | (word >> (8 - bits))
-        if bits == 4:
-            word = word & jnp.uint32(0x00FF00FF)
-            halves = (word | (word >> 8)).astype(jnp.uint16)
-            return lax.bitcast_convert_type(halves, jnp.uint8).reshape(n, k // 2)
+        word = word | (word >> 6)
         return (word | (word >> 12)).astype(jnp.uint8)
     groups = codes.reshape(n, k // 8, 8).astype(jnp.uint32)
     return jnp.stack([_byte(groups, i, bits) for i in range(bits)], axis=-1).reshape(n, k // 8 * bits)
@@ -158,6 +158,13 @@ def _code(groups: Any, j: int, bits: int) -> Any:
 def _uncontracted(floor: Any) -> Callable[[Any], Any]:
     """A maximum with a run-time -inf: changes nothing, and LLVM cannot fuse across it."""
     return lambda product: jnp.maximum(product, floor)
+
+
+def _peak(raw: Any, values: Any, dtype: str) -> Any:
+    """The bits of the largest magnitude as float32; per block first, which vectorizes."""
+    if dtype == "BF16":
+        return jnp.max(jnp.max(raw & jnp.uint16(0x7FFF), axis=1)).astype(jnp.uint32) << 16
+    return jnp.max(jnp.max(float_bits(values) & 0x7FFFFFFF, axis=1))
 
 
 def _sums(values: Any, decoded: Any, mask: Any) -> Any:
@@ -230,7 +237,7 @@ class Kernel:
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
     ) -> tuple[dict[str, Any], Any, Any]:
         values = widen(raw, dtype)
-        peak = jnp.max(lax.bitcast_convert_type(values, jnp.int32) & 0x7FFFFFFF)
+        peak = _peak(raw, values, dtype)
         items = {k: self._item(k, a) for k, a in self.scheme.encode(values, weights).items()}
         sums = None
         if figures:

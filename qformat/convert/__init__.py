@@ -1,0 +1,1 @@
+"""A recipe makes a plan of a checkpoint; the plan is run; a report falls out."""

@@ -1,0 +1,47 @@
+"""Reading a tensor's values region by region, whatever file it is in and however it is coded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformat.blocks.decode import as_rows
+from qformat.blocks.layout import rows_cols
+from qformat.files.checkpoint import Checkpoint, TensorInfo
+from qformat.schemes.coder import Tile, decode_tile, tiles
+from qformat.schemes.described import decoder
+
+
+class TensorSource:
+    """One tensor as rows; ``dtype`` is what its regions come in."""
+
+    def __init__(self, checkpoint: Checkpoint, info: TensorInfo) -> None:
+        self.info = info
+        self.rows, self.cols = rows_cols(info.shape)
+        self.planes = {name: as_rows(checkpoint.plane(info.name, name), info.shape) for name in info.planes}
+        self._kernel = decoder(info.scheme) if info.scheme else None
+        self.dtype = "F32" if info.scheme else info.dtype
+
+    def region(self, tile: Tile) -> NDArray[Any]:
+        """The values of a region: a mapped view of a plain tensor, or decoded float32."""
+        kernel = self._kernel
+        if kernel is None:
+            return self.planes[""][tile.slices]
+        # A region starts where the reader likes; blocks start where the scheme does.
+        first = tile.col // kernel.block * kernel.block
+        width = tile.col + tile.cols - first
+        out = np.empty((tile.rows, width), np.float32)
+        for part in tiles(tile.rows, width, kernel.block, kernel.blocks):
+            there = Tile(tile.row + part.row, part.rows, first + part.col, part.cols)
+            out[part.slices] = decode_tile(kernel.layout, self.planes, there, self.cols, kernel)
+        return out[:, tile.col - first :]
+
+
+REGION_BLOCK, REGION_BLOCKS = 1024, 512  # half a million values
+
+
+def regions(rows: int, cols: int) -> list[Tile]:
+    """Regions of a size that stays in cache, for work that has no blocks of its own."""
+    return list(tiles(rows, cols, REGION_BLOCK, REGION_BLOCKS))

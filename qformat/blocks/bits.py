@@ -71,7 +71,6 @@ def unpack(data: NDArray[np.uint8], bits: int, count: int, *, signed: bool) -> N
     shifts = (np.arange(8, dtype=np.uint64) * np.uint64(bits)).reshape(*(1,) * (len(lead) + 1), 8)
     codes = ((word >> shifts) & np.uint64((1 << bits) - 1)).astype(np.uint8)
     codes = codes.reshape(*lead, groups * 8)[..., :count]
-    if not signed:
-        return codes
     sign = np.uint8(1 << bits - 1)
-    return ((codes ^ sign) - sign).view(np.int8)
+    result: NDArray[Any] = ((codes ^ sign) - sign).view(np.int8) if signed else codes
+    return result

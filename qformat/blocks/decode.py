@@ -124,4 +124,3 @@ def as_rows(plane_array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     rows, _ = rows_cols(shape)
     keep = plane_array.shape[len(shape[:-1]) :]
     return plane_array.reshape(rows, *keep)
-

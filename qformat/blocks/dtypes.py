@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qformat.errors import FormatError
 
@@ -52,7 +52,7 @@ def nbytes(dtype: str, count: int) -> int:
 
 
 @functools.cache
-def numpy_dtype(dtype: str) -> np.dtype:  # type: ignore[type-arg]
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
     """The little-endian NumPy type for ``dtype``.
 
     Raises
@@ -69,7 +69,8 @@ def numpy_dtype(dtype: str) -> np.dtype:  # type: ignore[type-arg]
         return np.dtype(name).newbyteorder("<")
     import ml_dtypes
 
-    return np.dtype(getattr(ml_dtypes, name))
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return found
 
 
 def is_quantizable(dtype: str) -> bool:

@@ -202,4 +202,3 @@ def rows_cols(shape: tuple[int, ...]) -> tuple[int, int]:
     for n in lead:
         rows *= n
     return rows, cols
-

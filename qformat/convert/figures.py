@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qformat.schemes.kernels import Sums
+    from qformat.blocks.sums import Sums
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,15 @@ class Figures:
             "snr": f"{self.snr:.2f}",
             "max": f"{self.max:.3e}",
             "cosine": f"{self.cosine:.6f}",
+        }
+
+    def numbers(self) -> dict[str, float | None]:
+        """For JSON output: an infinite ratio is null."""
+        return {
+            "relative_rmse": self.rmse,
+            "snr_db": self.snr if math.isfinite(self.snr) else None,
+            "max_error": self.max,
+            "cosine": self.cosine,
         }
 
     @staticmethod

@@ -161,7 +161,8 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
     if isinstance(chosen, Scheme):
         record = registry().record(chosen)
         arrays = {
-            p.name: Array(box.plane_name(info.name, p.name), *p.stored(info.shape)) for p in planes(record.layout)
+            p.name: Array(box.plane_name(info.name, p.name), *p.stored(info.shape))
+            for p in planes(record.layout)
         }
         return TensorPlan(info, arrays, scheme=chosen, record=record)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
@@ -194,7 +195,9 @@ def _files(plan: Plan, tensors: list[TensorPlan], limit: int | None) -> tuple[Fi
         arrays += [_rider(plan, r) for r in riders]
         for array in arrays:
             if array.name in seen:
-                raise RecipeError("two arrays would get this name", tensor=array.name, hint="rename the tensor")
+                raise RecipeError(
+                    "two arrays would get this name", tensor=array.name, hint="rename the tensor"
+                )
             seen.add(array.name)
         layout = lay_out(
             arrays, metadata(plan, group, riders), align=plan.to == QFORMAT, first_pad=pads, where=plan.target

@@ -145,7 +145,9 @@ def _rule(entry: Any, i: int, path: Path) -> Rule:
         raise RecipeError(f"rule {i} needs match and scheme", file=path)
     for key, value in entry.items():
         if key not in kinds:
-            raise RecipeError(f"rule {i} has an unknown key {key!r}", file=path, hint=f"known: {', '.join(kinds)}")
+            raise RecipeError(
+                f"rule {i} has an unknown key {key!r}", file=path, hint=f"known: {', '.join(kinds)}"
+            )
         if not isinstance(value, kinds[key]) or isinstance(value, bool):
             raise RecipeError(f"rule {i}: {key} must be {kinds[key].__name__}", file=path)
     return Rule(**entry)
@@ -160,7 +162,9 @@ def combine(scheme: str | None, recipe: Recipe | None, overrides: Iterable[Rule]
         If both a scheme and a recipe are given.
     """
     if scheme is not None and recipe is not None:
-        raise RecipeError("give a scheme or a recipe, not both", hint="put the scheme into the recipe's last rule")
+        raise RecipeError(
+            "give a scheme or a recipe, not both", hint="put the scheme into the recipe's last rule"
+        )
     base = default_recipe(scheme) if scheme is not None else (recipe or Recipe(()))
     combined = Recipe((*overrides, *base.rules))
     combined.check()

@@ -23,16 +23,17 @@ from numpy.typing import NDArray
 from qformat.blocks import dtypes
 from qformat.blocks.layout import planes
 from qformat.convert.figures import Figures
+from qformat.convert.hashing import CHUNK, byte_view, digest
 from qformat.convert.plan import QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
 from qformat.convert.source import TensorSource, regions
 from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.writing import FileWriter, staged
-from qformat.schemes.coder import Tile, encode_tile, measure, plane_offset, tiles
-from qformat.schemes.kernels import Sums, kernel
-
-CHUNK = 8 << 20  # bytes copied or hashed at a time
+from qformat.blocks.sums import Sums, measure
+from qformat.blocks.tiles import Tile, tiles
+from qformat.schemes.coder import encode_tile, plane_offset
+from qformat.schemes.kernels import kernel
 
 Progress = Callable[[int, str], None]  # source bytes done since the last call, tensor name
 
@@ -46,9 +47,7 @@ class Result:
     seconds: float
 
 
-def run(
-    plan: Plan, *, threads: int, overwrite: bool = False, progress: Progress | None = None
-) -> Result:
+def run(plan: Plan, *, threads: int, overwrite: bool = False, progress: Progress | None = None) -> Result:
     """Write the plan's files; the target appears complete or not at all.
 
     Raises
@@ -82,7 +81,9 @@ def _check_target(plan: Plan) -> None:
     sources = {f.resolve() for f in plan.source.files}
     same = target in sources or (plan.folder and target in {f.parent for f in sources})
     if same or (plan.target.is_file() and any(plan.target.samefile(f) for f in sources)):
-        raise TargetError("it is the input, which would be lost", file=plan.target, hint="choose another name")
+        raise TargetError(
+            "it is the input, which would be lost", file=plan.target, hint="choose another name"
+        )
     if target.parent.is_dir():
         free = shutil.disk_usage(target.parent).free
         if free < plan.nbytes:
@@ -169,19 +170,6 @@ def _start(plan: Plan, tensor: TensorPlan, pool: ThreadPoolExecutor) -> _State:
 
 def _digests_of(source: Checkpoint, info: TensorInfo) -> dict[str, str]:
     return {name: digest(byte_view(source.plane(info.name, name))) for name in info.planes}
-
-
-def byte_view(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """An array's bytes, without a copy."""
-    return array.reshape(-1).view(np.uint8)
-
-
-def digest(data: NDArray[np.uint8]) -> str:
-    """SHA-256 of bytes, in hexadecimal."""
-    found = hashlib.sha256()
-    for start in range(0, data.size, CHUNK):
-        found.update(data[start : start + CHUNK])
-    return found.hexdigest()
 
 
 def _check_source(source: Checkpoint, state: _State, outcome: Outcome) -> None:
@@ -311,9 +299,7 @@ def _source_digest(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     return box.content_digest(box.content_lines({}, {}, stored))
 
 
-def _content(
-    plan: Plan, outcomes: Mapping[str, Outcome], riders: Mapping[str, str], source: str
-) -> str:
+def _content(plan: Plan, outcomes: Mapping[str, Outcome], riders: Mapping[str, str], source: str) -> str:
     shared = shared_metadata(plan, source)
     everything = metadata(plan, plan.tensors, tuple(riders), outcomes, riders, shared)
     notes = box.parse_object(everything[box.TENSORS])

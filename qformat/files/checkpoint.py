@@ -65,8 +65,8 @@ class TensorInfo:
 class Checkpoint(Protocol):
     """An opened model. Opening reads headers only."""
 
+    format: str  # "safetensors", "qformat" or "gguf"
     path: Path
-    format: str  # "safetensors" or "qformat"
     files: tuple[Path, ...]
     metadata: Mapping[str, str]
     tensors: Mapping[str, TensorInfo]

@@ -102,12 +102,14 @@ class Part:
 
     def tensors(self) -> dict[str, TensorInfo]:
         """The tensors of this file, in the order of their data."""
-        coded = {name: note for name, note in self.notes.items() if isinstance(note, dict) and "scheme" in note}
+        coded: dict[str, Any] = {
+            name: note for name, note in self.notes.items() if isinstance(note, dict) and "scheme" in note
+        }
         first: dict[str, str] = {}
         taken: set[str] = set()
         infos: dict[str, TensorInfo] = {}
-        for name, note in coded.items():
-            info = self._coded(name, note)
+        for name, descriptor in coded.items():
+            info = self._coded(name, descriptor)
             names = [s.name for s in info.planes.values()]
             first[names[0]] = name
             if taken & set(names):
@@ -119,9 +121,13 @@ class Part:
             if stored.name in first:
                 ordered[first[stored.name]] = infos[first[stored.name]]
             elif stored.name not in taken and not stored.name.startswith(RESERVED):
-                note = self.notes.get(stored.name)
+                note: Any = self.notes.get(stored.name)
                 ordered[stored.name] = TensorInfo(
-                    stored.name, stored.shape, stored.dtype, {"": stored}, note=self._plain_note(stored.name, note)
+                    stored.name,
+                    stored.shape,
+                    stored.dtype,
+                    {"": stored},
+                    note=self._plain_note(stored.name, note),
                 )
         lost = [name for name in self.notes if name not in ordered]
         if lost:
@@ -178,12 +184,13 @@ class Container:
         self.path = path
         self.parts = [Part.read(f) for f in files]
         self.files = tuple(f.path for f in files)
-        self.metadata = files[0].metadata
+        self.metadata: Mapping[str, str] = files[0].metadata
         for part in self.parts[1:]:
             self._check_same_set(part)
-        self.tensors: dict[str, TensorInfo] = {}
+        tensors: dict[str, TensorInfo] = {}
         for part in self.parts:
-            self.tensors.update(part.tensors())
+            tensors.update(part.tensors())
+        self.tensors: Mapping[str, TensorInfo] = tensors
         self._attached = {
             s.name.removeprefix(FILE_PREFIX): s
             for f in files
@@ -193,8 +200,10 @@ class Container:
         for name in self._attached:
             if name != Path(name).name or name in (".", "..") or "\\" in name:
                 raise FormatError(f"the attached file {name!r} has no plain file name", file=path)
-        self.attachments = {name: s.nbytes for name, s in self._attached.items()}
-        self.digests = {name: digest for part in self.parts for name, digest in part.digests.items()}
+        self.attachments: Mapping[str, int] = {name: s.nbytes for name, s in self._attached.items()}
+        self.digests: Mapping[str, str] = {
+            name: digest for part in self.parts for name, digest in part.digests.items()
+        }
         self._mapped = Mapped()
 
     def _check_same_set(self, part: Part) -> None:

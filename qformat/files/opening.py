@@ -13,7 +13,7 @@ from qformat.files.safetensors import SafetensorsFile, looks_like
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a safetensors file, an index, a Hugging Face folder, or a container; headers only.
+    """Open a safetensors or GGUF file, an index, a Hugging Face folder, or a container; headers only.
 
     Raises
     ------
@@ -29,7 +29,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         with where.open("rb") as file:
             head = file.read(16)
         if head[:4] == b"GGUF":
-            raise FormatError("GGUF files are not read yet", file=where, hint="convert it to safetensors first")
+            from qformat.files.gguf.checkpoint import GGUFCheckpoint
+
+            return GGUFCheckpoint.open(where)
         if looks_like(head, where.stat().st_size):
             return _checkpoint(where, [SafetensorsFile.open(where)], None)
         if head.lstrip()[:1] == b"{":
@@ -37,7 +39,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if not head:
             raise FormatError("the file is empty", file=where)
         raise FormatError(
-            "this is neither a safetensors file nor a container nor an index", file=where, hint=_guess(head)
+            "this is neither a safetensors file nor a container nor a GGUF nor an index", file=where, hint=_guess(head)
         )
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", file=error.filename or where) from None
@@ -57,4 +59,4 @@ def _guess(head: bytes) -> str:
         return "it looks like a PyTorch pickle: load it with torch and save it as safetensors"
     if head[:7] == b"version":
         return "it looks like a Git LFS pointer: run `git lfs pull`"
-    return "expected: safetensors, a folder with safetensors files, or a *.safetensors.index.json"
+    return "expected: safetensors, GGUF, a folder with safetensors files, or a *.safetensors.index.json"

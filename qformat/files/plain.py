@@ -42,12 +42,12 @@ class PlainCheckpoint:
         self.path = path
         self.files = tuple(p.path for p in parts)
         self.metadata: Mapping[str, str] = dict(parts[0].metadata) if parts else {}
-        self.tensors = {
+        self.tensors: Mapping[str, TensorInfo] = {
             s.name: TensorInfo(s.name, s.shape, s.dtype, {"": s}) for p in parts for s in p.tensors.values()
         }
         self.digests: Mapping[str, str] = {}
         self._folder = folder
-        self.attachments = riders(folder) if folder else {}
+        self.attachments: Mapping[str, int] = riders(folder) if folder else {}
         self._mapped = Mapped()
 
     def plane(self, tensor: str, plane: str = "") -> NDArray[Any]:
@@ -101,7 +101,9 @@ def _check_index(weight_map: Mapping[str, str], parts: list[SafetensorsFile], in
             held[name] = stored
     for name, file in weight_map.items():
         if name not in held or held[name].file.name != file:
-            raise FormatError(f"the index says that {file} holds it, but it does not", file=index, tensor=name)
+            raise FormatError(
+                f"the index says that {file} holds it, but it does not", file=index, tensor=name
+            )
 
 
 def parts_of_folder(folder: Path) -> list[SafetensorsFile]:

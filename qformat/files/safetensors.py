@@ -53,7 +53,9 @@ class SafetensorsFile:
                 raise FormatError(f"the file has {size} bytes, too few for a safetensors header", file=path)
             length = struct.unpack("<Q", head)[0]
             if length > MAX_HEADER:
-                raise FormatError(f"the header claims {length:,} bytes; {MAX_HEADER:,} are allowed", file=path)
+                raise FormatError(
+                    f"the header claims {length:,} bytes; {MAX_HEADER:,} are allowed", file=path
+                )
             if 8 + length > size:
                 raise FormatError(
                     f"the header claims {length:,} bytes, but the file ends after {size - 8:,}",
@@ -102,7 +104,9 @@ def _entry(name: str, value: Any, start: int, path: Path) -> Stored:
             raise bad("its shape has more than 2**63 elements")
     begin, end = offsets
     if end - begin != dtypes.nbytes(dtype, count) or (count * dtypes.bits(dtype)) % 8:
-        raise bad(f"its shape and dtype need {dtypes.nbytes(dtype, count):,} bytes, its offsets span {end - begin:,}")
+        raise bad(
+            f"its shape and dtype need {dtypes.nbytes(dtype, count):,} bytes, its offsets span {end - begin:,}"
+        )
     return Stored(name, dtype, tuple(shape), path, start + begin, end - begin)
 
 
@@ -153,7 +157,9 @@ class Mapped:
         return cast("NDArray[Any]", data.view(dtypes.numpy_dtype(stored.dtype)).reshape(stored.shape))
 
 
-def header_text(entries: list[tuple[str, str, tuple[int, ...], int, int]], metadata: Mapping[str, str]) -> str:
+def header_text(
+    entries: list[tuple[str, str, tuple[int, ...], int, int]], metadata: Mapping[str, str]
+) -> str:
     """Header JSON for entries (name, dtype, shape, begin, end)."""
     value: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     for name, dtype, shape, begin, end in entries:

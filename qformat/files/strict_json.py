@@ -20,7 +20,9 @@ def parse(text: str | bytes, *, file: str | Path, what: str) -> Any:
     except RecursionError:
         raise FormatError(f"{what} is nested too deeply", file=file) from None
     except UnicodeDecodeError as error:
-        raise FormatError(f"{what} is not valid UTF-8: {error.reason}", file=file, offset=error.start) from None
+        raise FormatError(
+            f"{what} is not valid UTF-8: {error.reason}", file=file, offset=error.start
+        ) from None
     except ValueError as error:
         raise FormatError(f"{what} is not valid JSON: {error}", file=file) from None
 

@@ -100,7 +100,10 @@ class FileWriter:
 
     def write(self, name: str, offset: int, data: NDArray[Any] | bytes) -> None:
         """Write bytes of an array from ``offset`` on."""
-        at, view = self._offsets[name] + offset, memoryview(data).cast("B")
+        if not len(data):
+            return
+        at = self._offsets[name] + offset
+        view = memoryview(data if isinstance(data, bytes) else data.data).cast("B")
         while view:
             done = os.pwrite(self._fd, view, at)
             at, view = at + done, view[done:]

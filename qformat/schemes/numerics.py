@@ -54,3 +54,16 @@ def rounded(values: Any, low: Any, high: Any) -> Any:
     """
     near = jnp.clip(values, low, high)
     return float_bits(near + jnp.float32(_INTEGERS)) - float_bits(jnp.float32(_INTEGERS))
+
+
+def materialized(*arrays: Any) -> tuple[Any, ...]:
+    """The same arrays, computed once and written to memory.
+
+    XLA fuses a cheap producer into each of its consumers, which then computes it anew for every
+    element. A branch that the compiler cannot foresee is what it does not fuse across.
+    """
+    first = arrays[0].reshape(-1)[0]
+    word = float_bits(first) if first.dtype == jnp.float32 else first.astype(jnp.int32)
+    taken = (word | 1) != 0  # always; a branch that doubles is there for the compiler only
+    kept: tuple[Any, ...] = lax.cond(taken, lambda a: a, lambda a: tuple(x + x for x in a), arrays)
+    return kept

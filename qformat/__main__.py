@@ -1,0 +1,5 @@
+"""``python -m qformat``."""
+
+from qformat.cli.main import main
+
+main()

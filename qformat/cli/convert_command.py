@@ -1,0 +1,181 @@
+"""``qformat convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qformat.cli.progress import bar
+from qformat.cli.text import line, parse_size, say, shape, show, show_json, size, table
+from qformat.errors import QFormatError
+
+
+class _InOrder(click.Command):
+    """``--keep P`` is ``--set P=keep``: one list, so that the order on the command line decides."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        out: list[str] = []
+        rest = iter(args)
+        for arg in rest:
+            if arg == "--keep" and (pattern := next(rest, None)) is not None:
+                out += ["--set", f"{pattern}=keep"]
+            elif arg.startswith("--keep="):
+                out += ["--set", f"{arg.removeprefix('--keep=')}=keep"]
+            else:
+                out.append(arg)
+        return super().parse_args(ctx, out)
+
+
+_EXAMPLE = """
+\b
+Examples:
+  qformat convert ./Llama-3.2-1B llama-4bit.safetensors -s asym4
+  qformat convert ./Llama-3.2-1B out.safetensors -s asym4:block=64 --keep '*.0.*' --dry-run
+  qformat convert llama-4bit.safetensors ./llama-bf16 --to safetensors --dtype bf16
+"""
+
+
+@click.command(cls=_InOrder, epilog=_EXAMPLE)
+@click.argument("source", type=click.Path())
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-s",
+    "--scheme",
+    metavar="SCHEME",
+    help="Scheme with options, such as asym4:block=64 (see `qformat schemes`).",
+)
+@click.option(
+    "-r",
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rules from a TOML file instead of a scheme.",
+)
+@click.option(
+    "--set",
+    "rules",
+    multiple=True,
+    metavar="'PATTERN=SCHEME'",
+    help="Scheme for tensors whose name matches a glob; the first match wins.",
+)
+@click.option("--keep", multiple=True, metavar="PATTERN", help="Leave matching tensors as they are.")
+@click.option(
+    "--to",
+    type=click.Choice(["qformat", "safetensors"]),
+    default="qformat",
+    show_default=True,
+    help="Container, or plain numbers.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["bf16", "f16", "f32"]),
+    help="Type of plain numbers; by default what each tensor was.",
+)
+@click.option(
+    "--max-shard-size", metavar="SIZE", help="Split into files of at most this size (5GB) in a folder."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Worker threads; by default one per core. The bytes do not depend on it.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the target if it exists, once the new one is complete."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Show the exact plan and write nothing.")
+@click.option("--print-recipe", is_flag=True, help="Print the rules in force, as a file for --recipe.")
+@click.option("--strict", is_flag=True, help="Make every warning an error.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan or the report as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no report.")
+def convert(source: str, target: Path | None, **options: Any) -> None:
+    """Quantize a checkpoint into a container, or write one back as plain numbers.
+
+    SOURCE is a Hugging Face folder, a safetensors file, an index of shards, or a container.
+    TARGET is a file ending in .safetensors, or a folder to be made. Norms, biases and tiny
+    tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
+    (--print-recipe shows the rules). The target appears complete or not at all.
+    """
+    from qformat.convert.recipe import CASTS, combine, read_recipe
+    from qformat.convert.report import report
+    from qformat.convert.run import run
+    from qformat.convert.verbs import cores, plan
+
+    recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
+    rules = [_rule(text) for text in options["rules"]]
+    if options["print_recipe"]:
+        show(combine(options["scheme"], recipe, rules).to_toml().rstrip())
+        return
+    if target is None:
+        raise click.UsageError("Missing argument 'TARGET'.")
+    _check(options, recipe is not None or bool(rules))
+    limit = options["max_shard_size"]
+    planned = plan(
+        source,
+        target,
+        options["scheme"],
+        recipe=recipe,
+        rules=rules,
+        to=options["to"],
+        dtype=CASTS[options["dtype"]] if options["dtype"] else None,
+        max_shard_size=parse_size(limit) if limit else None,
+    )
+    for warning in planned.warnings:
+        if options["strict"]:
+            raise QFormatError(warning, hint="--strict makes this an error")
+        say(f"warning: {warning}")
+    if options["dry_run"]:
+        _print(report(planned), options["as_json"])
+        return
+    with bar("converting", planned.source_bytes, quiet=options["quiet"]) as progress:
+        result = run(
+            planned, threads=options["threads"] or cores(), overwrite=options["overwrite"], progress=progress
+        )
+    if not options["quiet"]:
+        _print(report(planned, result), options["as_json"])
+
+
+def _check(options: dict[str, Any], ruled: bool) -> None:
+    chosen = options["scheme"] is not None or ruled
+    if options["to"] == "safetensors" and chosen:
+        raise click.UsageError("--to safetensors writes plain numbers: it takes --dtype, not a scheme.")
+    if options["to"] == "qformat" and options["dtype"]:
+        raise click.UsageError("--dtype goes with --to safetensors.")
+    if options["to"] == "qformat" and not chosen:
+        raise click.UsageError(
+            "Choose a scheme (-s asym4) or a recipe (-r FILE); `qformat schemes` lists them."
+        )
+
+
+def _rule(text: str) -> Any:
+    from qformat.convert.recipe import Rule
+
+    pattern, equals, scheme = text.partition("=")
+    if not (pattern and equals and scheme):
+        raise click.BadParameter(f"{text!r} is not PATTERN=SCHEME", param_hint="--set")
+    return Rule(pattern, scheme)
+
+
+def _print(report: Any, as_json: bool) -> None:
+    if as_json:
+        show_json(report.to_json())
+        return
+    done = report.seconds is not None
+    headers = ["tensor", "shape", "from", "to", "bytes", "bpw", *(["rel. RMSE", "SNR dB"] if done else [])]
+    rows = [_cells(row, done) for row in report.rows]
+    show(table(rows, headers, right=(4, 5, 6, 7) if done else (4, 5)))
+    show()
+    for name, nbytes in report.files.items():
+        show(f"{line(name)}  {nbytes:,} bytes")
+    times = report.source_bytes / report.nbytes if report.nbytes else 0
+    total = f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), {report.bpw:.3f} bits per weight, {times:.2f}× smaller"
+    show(total + (f", {report.seconds:.1f} s" if done else " (dry run: nothing was written)"))
+
+
+def _cells(row: Any, done: bool) -> list[str]:
+    cells = [row.name, shape(row.shape), row.source, row.coding, f"{row.nbytes:,}", f"{row.bpw:.3f}"]
+    if done:
+        cells += [f"{row.figures.rmse:.4f}", f"{row.figures.snr:.1f}"] if row.figures else ["", ""]
+    return cells

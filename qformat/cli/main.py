@@ -1,0 +1,116 @@
+"""The ``qformat`` command; each sub-command is imported when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from qformat.cli.text import say
+from qformat.errors import QFormatError
+
+_COMMANDS = {
+    "convert": "Quantize a checkpoint into a container, or write one back as plain numbers.",
+    "inspect": "Show what is inside a model file, down to the bits of one block.",
+    "diff": "Compare two checkpoints tensor by tensor.",
+    "verify": "Prove that a container is whole, to the last bit.",
+    "schemes": "List the schemes that there are, with their options.",
+    "plugins": "List the plugins that provide them, also those that did not load.",
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names and first lines without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"qformat.cli.{cmd_name}_command")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"qformat {version('qformat')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`qformat COMMAND --help` shows each with an example.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
+@click.option(
+    "--plugin",
+    "plugin_files",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="Also load a plugin from a Python file.",
+)
+@click.option("--traceback", is_flag=True, help="Show where in the program an error came from.")
+@click.pass_context
+def cli(ctx: click.Context, plugin_files: tuple[str, ...], traceback: bool) -> None:
+    """Convert, inspect and measure block-quantized model checkpoints."""
+    ctx.ensure_object(dict)["traceback"] = traceback
+    if plugin_files:
+        from pathlib import Path
+
+        from qformat.schemes.registry import use_files
+
+        use_files(tuple(Path(p) for p in plugin_files))
+
+
+def main() -> None:
+    """Run the command line; errors become one clear message and an exit code."""
+    settings: dict[str, bool] = {}
+    try:
+        code = cli(obj=settings, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except QFormatError as error:
+        if settings.get("traceback"):
+            raise
+        say(f"error: {error}")
+        code = 1
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does: that is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

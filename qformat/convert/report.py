@@ -1,0 +1,100 @@
+"""What a conversion did, or would do: the same rows for a plan, a report and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qformat.convert.figures import Figures
+from qformat.convert.plan import Plan
+from qformat.convert.run import Result
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """One tensor of the output."""
+
+    name: str
+    shape: tuple[int, ...]
+    source: str  # what it was: dtype or scheme
+    coding: str  # what it is now
+    nbytes: int
+    bpw: float
+    figures: Figures | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished conversion, or with ``seconds`` None a planned one."""
+
+    source: str
+    target: str
+    rows: tuple[TensorRow, ...]
+    files: Mapping[str, int]  # name -> exact bytes
+    source_bytes: int
+    bpw: float
+    warnings: tuple[str, ...]
+    content: str | None = None
+    seconds: float | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(self.files.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON-ready values."""
+        return {
+            "schema": SCHEMA,
+            "source": self.source,
+            "target": self.target,
+            "files": [{"name": name, "bytes": size} for name, size in self.files.items()],
+            "bytes": self.nbytes,
+            "source_bytes": self.source_bytes,
+            "bits_per_weight": round(self.bpw, 4),
+            "content": self.content,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "warnings": list(self.warnings),
+            "tensors": [_row_json(r) for r in self.rows],
+        }
+
+
+def _row_json(row: TensorRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "shape": list(row.shape),
+        "source": row.source,
+        "scheme": row.coding,
+        "bytes": row.nbytes,
+        "bits_per_weight": round(row.bpw, 4),
+        "error": row.figures.numbers() if row.figures else None,
+    }
+
+
+def report(plan: Plan, result: Result | None = None) -> Report:
+    """The report of a plan, with the figures of its run if there was one."""
+    rows = tuple(
+        TensorRow(
+            t.info.name,
+            t.info.shape,
+            t.info.coding,
+            t.coding,
+            t.nbytes,
+            t.bpw,
+            result.outcomes[t.info.name].figures if result else None,
+        )
+        for t in plan.tensors
+    )
+    return Report(
+        source=str(plan.source.path),
+        target=str(plan.target),
+        rows=rows,
+        files={f.name: f.layout.nbytes for f in plan.files},
+        source_bytes=plan.source_bytes,
+        bpw=plan.bpw,
+        warnings=plan.warnings,
+        content=result.content if result else None,
+        seconds=result.seconds if result else None,
+    )

@@ -1,0 +1,79 @@
+"""The conversion verb of the public API: open, plan, run, report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from qformat.convert.plan import QFORMAT, Plan, make_plan
+from qformat.convert.recipe import Recipe, Rule, combine
+from qformat.convert.report import Report, report
+from qformat.convert.run import run
+from qformat.files.opening import open_checkpoint
+
+
+def plan(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    scheme: str | None = None,
+    *,
+    recipe: Recipe | None = None,
+    rules: Iterable[Rule] = (),
+    to: str = QFORMAT,
+    dtype: str | None = None,
+    max_shard_size: int | None = None,
+) -> Plan:
+    """What `convert` would do, exact to the byte, without doing it."""
+    combined = combine(scheme, recipe, rules)
+    return make_plan(
+        open_checkpoint(source), Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size
+    )
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    scheme: str | None = None,
+    *,
+    recipe: Recipe | None = None,
+    rules: Iterable[Rule] = (),
+    to: str = QFORMAT,
+    dtype: str | None = None,
+    max_shard_size: int | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int, str], None] | None = None,
+) -> Report:
+    """Convert a checkpoint to a container, or back to plain safetensors.
+
+    Parameters
+    ----------
+    source, target
+        Any checkpoint; a file ending in ``.safetensors``, or a folder to be made.
+    scheme
+        Such as ``"asym4:block=64"``, applied with the default policy (`default_recipe`).
+    recipe, rules
+        A recipe instead of the policy; rules that come before either. The first match wins.
+    to
+        ``"qformat"`` or ``"safetensors"`` (plain numbers, in their own dtype or in ``dtype``).
+    max_shard_size
+        Bytes; splits the output over several files in a folder.
+    progress
+        Called with source bytes done since the last call and a tensor's name.
+
+    Raises
+    ------
+    QFormatError
+        For anything wrong with the source, the recipe or the target; nothing is then written.
+    """
+    planned = plan(
+        source, target, scheme, recipe=recipe, rules=rules, to=to, dtype=dtype, max_shard_size=max_shard_size
+    )
+    result = run(planned, threads=threads or cores(), overwrite=overwrite, progress=progress)
+    return report(planned, result)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

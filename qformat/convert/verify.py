@@ -1,0 +1,135 @@
+"""Proving that a container is whole: every byte is held against a digest, a rule, or both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qformat.convert.hashing import digest
+from qformat.files import container as box
+from qformat.files.checkpoint import Stored
+from qformat.files.container import Container
+from qformat.files.opening import open_checkpoint
+from qformat.files.strict_json import parse_file
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not as it was written."""
+
+    file: str
+    tensor: str | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked and what was found."""
+
+    path: str
+    format: str
+    tensors: int
+    bytes_checked: int
+    content: str | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    @property
+    def has_digests(self) -> bool:
+        return self.content is not None
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None = None,
+    threads: int = 2,
+    progress: Callable[[int, str], None] | None = None,
+) -> Verification:
+    """Check every byte of a checkpoint that carries digests; others are checked for structure.
+
+    With ``source``, the recorded digests and error figures of each tensor are recomputed from
+    the original.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot even be opened: cut short, or its header damaged.
+    """
+    checkpoint = open_checkpoint(path)
+    total = sum(f.stat().st_size for f in checkpoint.files)
+    faults: list[Fault] = []
+    content = None
+    if isinstance(checkpoint, Container):
+        content = checkpoint.metadata[box.CONTENT]
+        faults += _container_faults(checkpoint, threads, progress)
+    if source is not None:
+        from qformat.convert.recheck import source_faults
+
+        faults += source_faults(checkpoint, open_checkpoint(source))
+    return Verification(str(path), checkpoint.format, len(checkpoint.tensors), total, content, tuple(faults))
+
+
+def _container_faults(
+    container: Container, threads: int, progress: Callable[[int, str], None] | None
+) -> Iterator[Fault]:
+    stored = [s for p in container.parts for s in p.file.tensors.values()]
+
+    def check(array: Stored) -> Fault | None:
+        data = container.stored_bytes(array)
+        if array.name.startswith(box.PAD_PREFIX):
+            fault = "its padding is not zero" if data.any() else None
+        else:
+            fault = (
+                None if digest(data) == container.digests[array.name] else "its bytes do not match its digest"
+            )
+        return Fault(str(array.file), _tensor_of(container, array), fault) if fault else None
+
+    with ThreadPoolExecutor(threads) as pool:
+        for array, fault in zip(stored, pool.map(check, stored), strict=True):
+            if progress:
+                progress(array.nbytes, array.name)
+            if fault:
+                yield fault
+    yield from _content_faults(container, stored)
+
+
+def _tensor_of(container: Container, array: Stored) -> str:
+    for name, info in container.tensors.items():
+        if any(p.name == array.name for p in info.planes.values()):
+            return name if name == array.name else f"{name} (plane {array.name.removeprefix(name + '/')})"
+    return array.name
+
+
+def _content_faults(container: Container, stored: list[Stored]) -> Iterator[Fault]:
+    """The content digest holds names, shapes, descriptors and metadata together."""
+    notes: dict[str, Any] = {}
+    for part in container.parts:
+        notes.update(part.notes)
+    named = [s for s in stored if not s.name.startswith(box.PAD_PREFIX)]
+    arrays = [(s.name, s.dtype, s.shape, container.digests[s.name]) for s in named]
+    found = box.content_digest(box.content_lines(container.metadata, notes, arrays))
+    wanted = container.metadata[box.CONTENT]
+    lone = len(container.files) == 1 and container.files[0].name.count("-of-") == 1
+    if found != wanted:
+        hint = "; it is one shard of a set: verify its folder" if lone else ""
+        yield Fault(str(container.path), None, f"the header does not match the content digest{hint}")
+    yield from _index_faults(container)
+
+
+def _index_faults(container: Container) -> Iterator[Fault]:
+    folder = container.path if container.path.is_dir() else container.path.parent
+    for index in sorted(Path(folder).glob("*.safetensors.index.json")):
+        value = parse_file(index, "the index")
+        listed = (
+            value.get("metadata", {}).get(box.CONTENT) if isinstance(value.get("metadata"), dict) else None
+        )
+        if len(container.files) > 1 and listed != container.metadata[box.CONTENT]:
+            yield Fault(str(index), None, "its content digest is not the files'")

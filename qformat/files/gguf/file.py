@@ -1,0 +1,113 @@
+"""One GGUF file: mapped, its header parsed, its tensors described."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qformat.blocks.descriptor import MAX_BLOCK, Provider, SchemeRecord
+from qformat.blocks.layout import RawBlocks, planes, rows_cols
+from qformat.errors import FormatError
+from qformat.files.checkpoint import Stored, TensorInfo
+from qformat.files.gguf import header as headers
+from qformat.files.gguf.cursor import CUT_SHORT
+from qformat.files.gguf.header import Header
+from qformat.files.gguf.place import Placed, notes, place
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """One file with where everything in it lies."""
+
+    path: Path
+    header: Header
+    placed: tuple[Placed, ...]
+    tensors: Mapping[str, TensorInfo]
+    data: NDArray[Any] = field(repr=False)  # the whole file, mapped
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, path: Path) -> GGUFFile:
+        """Map a file and check its header in full.
+
+        Raises
+        ------
+        FormatError
+            For anything that the format forbids: it names the key or tensor and the byte.
+        """
+        data = _map(path)
+        header = headers.parse(data, path)
+        placed = place(header, data.size)
+        tensors = {p.entry.name: _describe(p, path) for p in placed}
+        return cls(path, header, placed, tensors, data, notes(header, placed, data.size))
+
+
+def _map(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise FormatError("the file is empty", file=path, hint=CUT_SHORT)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def _describe(placed: Placed, path: Path) -> TensorInfo:
+    entry = placed.entry
+    if entry.type is not None and entry.type.dtype is not None:
+        stored = Stored(entry.name, entry.type.dtype, entry.shape, path, placed.begin, placed.nbytes)
+        return TensorInfo(entry.name, entry.shape, entry.type.dtype, {"": stored})
+    if entry.type is not None:
+        record = scheme(entry.type.name, entry.type.size, entry.type.block)
+    else:
+        found = _unknown(placed)
+        if found is None:
+            return _opaque(placed, path)
+        record = found
+    dtype, shape = planes(record.layout)[0].stored(entry.shape)
+    blocks = Stored(entry.name, dtype, shape, path, placed.begin, placed.nbytes)
+    return TensorInfo(entry.name, entry.shape, "F32", {"blocks": blocks}, record)
+
+
+@functools.cache
+def scheme(name: str, size: int, block: int) -> SchemeRecord:
+    """How a ggml type is recorded: raw blocks, which only a plugin of that name decodes."""
+    return SchemeRecord(name, 1, {}, _provider(), RawBlocks(size=size, block=block))
+
+
+@functools.cache
+def _provider() -> Provider:
+    from importlib.metadata import version
+
+    return Provider("qformat", version("qformat"))
+
+
+def _unknown(placed: Placed) -> SchemeRecord | None:
+    """Rows of unknown content as records as large as a row, or as a part of one if rows are long."""
+    rows, cols = rows_cols(placed.entry.shape)
+    if placed.nbytes == 0:
+        return None
+    row = placed.nbytes // rows
+    parts = -(-cols // MAX_BLOCK)
+    while parts <= cols and (cols % parts or row % parts or row // parts > MAX_BLOCK * 8):
+        parts += 1
+        if parts > 4096:
+            return None
+    if parts > cols or row < parts:
+        return None
+    return scheme(f"ggml_type_{placed.entry.number}", row // parts, cols // parts)
+
+
+def _opaque(placed: Placed, path: Path) -> TensorInfo:
+    """Bytes that cannot be told apart into rows: one plane as long as they are."""
+    entry = placed.entry
+    shape = (placed.nbytes,)
+    stored = Stored(entry.name, "U8", shape, path, placed.begin, placed.nbytes)
+    note = {"ggml_type": entry.number, "shape": list(entry.shape)}
+    return TensorInfo(entry.name, shape, "U8", {"": stored}, note=note)

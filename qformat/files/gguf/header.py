@@ -1,0 +1,197 @@
+"""A GGUF's header: version, key-values and tensor infos, each checked against the bytes that are there."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qformat.errors import FormatError
+from qformat.files.gguf import keyvalues
+from qformat.files.gguf.cursor import CUT_SHORT, Cursor
+from qformat.files.gguf.keyvalues import MAX_KEYS, SMALLEST_PAIR, KeyValues
+from qformat.files.gguf.types import (
+    ALIGNMENT_KEY,
+    DEFAULT_ALIGNMENT,
+    MAGIC,
+    TENSOR_TYPES,
+    TensorType,
+    ValueType,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VERSIONS = (2, 3)  # they differ in nothing but what 3 allows: big endian
+MAX_TENSORS = 1 << 20
+MAX_DIMS = 32
+MAX_COUNT = 1 << 63
+SMALLEST_INFO = 8 + 4 + 4 + 8  # a name of no bytes, no dimensions, a type, an offset
+
+_MAGIC_VERSION = struct.Struct("<4sI")
+_TYPE_OFFSET = struct.Struct("<IQ")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """A tensor info as the header has it: dimensions fastest first, offset from the data's start.
+
+    ``type`` is None for a number that is not in the table; ``nbytes`` is then unknown, too.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    number: int
+    type: TensorType | None
+    nbytes: int | None
+    offset: int
+    at: int  # where the info begins in the header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions in row-major order."""
+        return self.dims[::-1]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything before the data."""
+
+    path: Path
+    version: int
+    keyvalues: KeyValues
+    entries: tuple[TensorEntry, ...]
+    end: int  # of the last tensor info
+    alignment: int
+    data: NDArray[Any] = field(repr=False)  # the bytes that were parsed
+
+    @property
+    def data_start(self) -> int:
+        """Where the tensors' offsets count from."""
+        return self.end + -self.end % self.alignment
+
+
+def parse(data: NDArray[Any], path: Path) -> Header:
+    """Parse the header at the start of ``data``; ``path`` is what errors name.
+
+    Raises
+    ------
+    FormatError
+        For anything that the format forbids or that the bytes there cannot hold.
+    """
+    cursor = Cursor(memoryview(data), path)
+    version, tensors, keys = _head(cursor)
+    values = keyvalues.parse(cursor, data, keys)
+    alignment = _alignment(values)
+    _check_count(cursor, tensors, MAX_TENSORS, SMALLEST_INFO, "tensors")
+    seen: set[str] = set()
+    entries = []
+    for i in range(tensors):
+        entry = _entry(cursor, i, tensors)
+        if entry.name in seen:
+            raise cursor.error("a second tensor has this name", at=entry.at, tensor=entry.name)
+        seen.add(entry.name)
+        if entry.offset % alignment:
+            what = f"its offset {entry.offset} is no multiple of the alignment {alignment}"
+            raise cursor.error(what, at=cursor.at - 8, tensor=entry.name)
+        entries.append(entry)
+    return Header(path, version, values, tuple(entries), cursor.at, alignment, data)
+
+
+def _head(cursor: Cursor) -> tuple[int, int, int]:
+    """Check magic, version and counts."""
+    cursor.need(8, "a GGUF header")
+    magic, version = _MAGIC_VERSION.unpack_from(cursor.buffer, 0)
+    if magic != MAGIC:
+        raise cursor.error(f"a GGUF file begins with {MAGIC!r}, this one with {magic!r}")
+    if version not in VERSIONS:
+        raise _version_error(version, cursor.path)
+    cursor.at = 8
+    tensors = cursor.u64("the number of tensors")
+    keys = cursor.u64("the number of key-values")
+    _check_count(cursor, keys, MAX_KEYS, SMALLEST_PAIR, "key-values")
+    _check_count(cursor, tensors, MAX_TENSORS, SMALLEST_INFO, "tensors")
+    return version, tensors, keys
+
+
+def _check_count(cursor: Cursor, count: int, most: int, smallest: int, what: str) -> None:
+    if count * smallest > cursor.left:
+        claim = f"the header claims {count:,} {what}, but only {cursor.left:,} bytes follow"
+        raise cursor.error(claim, hint=CUT_SHORT)
+    if count > most:
+        raise cursor.error(f"the header claims {count:,} {what}; qformat reads up to {most:,}")
+
+
+def _version_error(version: int, path: Path) -> FormatError:
+    if version & 0xFFFF == 0 and version:
+        what = "this GGUF is big endian; qformat reads little endian"
+        hint = "convert it with gguf-py's gguf-convert-endian"
+    elif version == 1:
+        what = "this GGUF is of version 1, of August 2023, with lengths of 32 bits; qformat reads 2 and 3"
+        hint = "convert the model again, or download a newer file"
+    else:
+        what, hint = f"this GGUF is of version {version}; qformat reads 2 and 3", "install a newer qformat"
+    return FormatError(what, file=path, offset=4, hint=hint)
+
+
+def _alignment(values: KeyValues) -> int:
+    found = values.scalar(ALIGNMENT_KEY, ValueType.UINT32)
+    if found is None:
+        return DEFAULT_ALIGNMENT
+    if found == 0 or found & (found - 1):
+        value = values[ALIGNMENT_KEY]
+        raise FormatError(
+            f"{ALIGNMENT_KEY} is {found}; expected a power of two",
+            file=value.path,
+            offset=value.offset,
+            hint="write the file anew",
+        )
+    return int(found)
+
+
+def _entry(cursor: Cursor, i: int, count: int) -> TensorEntry:
+    start = cursor.at
+    name = cursor.name(f"the name of tensor {i + 1} of {count}")
+    dims = _dims(cursor, name)
+    cursor.need(_TYPE_OFFSET.size, f"the info of tensor {name!r}")
+    at = cursor.at
+    number, offset = _TYPE_OFFSET.unpack_from(cursor.buffer, at)
+    cursor.at += _TYPE_OFFSET.size
+    if offset >= MAX_COUNT:
+        raise cursor.error(f"its offset {offset} is past 2**63", at=at + 4, tensor=name)
+    kind = TENSOR_TYPES.get(number)
+    nbytes = None if kind is None else _nbytes(cursor, name, dims, kind, at)
+    return TensorEntry(name, dims, number, kind, nbytes, offset, start)
+
+
+def _dims(cursor: Cursor, name: str) -> tuple[int, ...]:
+    start = cursor.at
+    count = cursor.u32(f"the number of dimensions of tensor {name!r}")
+    if count > MAX_DIMS:
+        raise cursor.error(f"it claims {count:,} dimensions; qformat reads up to {MAX_DIMS}", at=start, tensor=name)
+    cursor.need(8 * count, f"the {count} dimensions of tensor {name!r}")
+    dims: tuple[int, ...] = struct.unpack_from(f"<{count}Q", cursor.buffer, cursor.at)
+    cursor.at += 8 * count
+    # A zero among them must not hide a product that would overflow where sizes are computed.
+    product = 1
+    for n in dims:
+        product *= n or 1
+        if product >= MAX_COUNT:
+            what = f"its dimensions {list(dims)} make more than 2**63 elements"
+            raise cursor.error(what, at=start + 4, tensor=name)
+    return dims
+
+
+def _nbytes(cursor: Cursor, name: str, dims: tuple[int, ...], kind: TensorType, at: int) -> int:
+    row = dims[0] if dims else 1
+    if row % kind.block:
+        what = f"its rows have {row} elements, no multiple of the {kind.block} in a block of {kind.name}"
+        raise cursor.error(what, at=at, tensor=name)
+    elements, largest = 1, 1
+    for n in dims:
+        elements *= n
+        largest *= n or 1
+    if -(-largest // kind.block) * kind.size >= MAX_COUNT:
+        raise cursor.error(f"its dimensions {list(dims)} make more than 2**63 bytes", at=at, tensor=name)
+    return elements // kind.block * kind.size

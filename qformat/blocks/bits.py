@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-def packed_bytes(count: int, bits: int) -> int:
-    """Bytes that ``count`` codes of ``bits`` bits take."""
-    return -(-count * bits // 8)
+from qformat.blocks.dtypes import packed_bytes
 
 
 def code_range(bits: int, *, signed: bool) -> tuple[int, int]:

@@ -122,5 +122,5 @@ def decode_rows(layout: Layout, stored: Mapping[str, NDArray[Any]], cols: int) -
 def as_rows(plane_array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """A plane of a tensor of ``shape``, its leading axes joined to rows."""
     rows, _ = rows_cols(shape)
-    keep = plane_array.shape[len(shape[:-1]) :]
+    keep = plane_array.shape[len(shape[:-1]) :] or (1,)  # a plain scalar has no axis at all
     return plane_array.reshape(rows, *keep)

@@ -46,9 +46,14 @@ def bits(dtype: str) -> int:
     return _TABLE[dtype][0]
 
 
+def packed_bytes(count: int, bits: int) -> int:
+    """Bytes of ``count`` items of ``bits`` bits, densely packed; a last partial byte counts whole."""
+    return -(-count * bits // 8)
+
+
 def nbytes(dtype: str, count: int) -> int:
-    """Bytes of ``count`` elements, densely packed; a last partial byte counts whole."""
-    return -(-count * bits(dtype) // 8)
+    """Bytes of ``count`` elements, densely packed."""
+    return packed_bytes(count, bits(dtype))
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qformat.blocks import dtypes
-from qformat.blocks.bits import packed_bytes
+from qformat.blocks.dtypes import packed_bytes
 
 PLANE_FLOATS = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0")
 

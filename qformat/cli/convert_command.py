@@ -101,7 +101,8 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     from qformat.convert.recipe import CASTS, combine, read_recipe
     from qformat.convert.report import report
     from qformat.convert.run import run
-    from qformat.convert.verbs import cores, plan
+    from qformat.convert.cores import cores
+    from qformat.convert.verbs import plan
 
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
     rules = [_rule(text) for text in options["rules"]]

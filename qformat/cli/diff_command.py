@@ -31,7 +31,7 @@ def diff(original: str, other: str, **options: Any) -> None:
     the original's), signal-to-noise ratio, largest error, and cosine similarity.
     """
     from qformat.convert.diff import diff as compare
-    from qformat.convert.verbs import cores
+    from qformat.convert.cores import cores
     from qformat.files.opening import open_checkpoint
 
     total = sum(i.nbytes for p in (original, other) for i in open_checkpoint(p).tensors.values())

@@ -32,7 +32,7 @@ def verify(path: str, source: str | None, threads: int | None, as_json: bool) ->
     Every tensor is held against its digest, and the header against the content digest. Plain
     safetensors files carry no digests: for them only the structure is checked, and that is said.
     """
-    from qformat.convert.verbs import cores
+    from qformat.convert.cores import cores
     from qformat.convert.verify import verify as check
     from qformat.files.opening import open_checkpoint
 

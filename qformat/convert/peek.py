@@ -45,8 +45,7 @@ def values(checkpoint: Checkpoint, info: TensorInfo, tile: Tile) -> NDArray[Any]
         from qformat.convert.source import TensorSource
 
         return TensorSource(checkpoint, info).region(tile)
-    block = info.scheme.block
-    step = block * 8 // math.gcd(block, 8)  # whole bytes of any code
+    step = info.scheme.block * 8  # a whole number of bytes in every plane
     first = tile.col // step * step
     part = {}
     for plane in planes(info.scheme.layout):

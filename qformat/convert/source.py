@@ -30,8 +30,9 @@ class TensorSource:
         kernel = self._kernel
         if kernel is None:
             return self.planes[""][tile.slices]
-        # A region starts where the reader likes; blocks start where the scheme does.
-        first = tile.col // kernel.block * kernel.block
+        # A region starts where the reader likes; eight blocks are whole bytes in every plane.
+        step = kernel.block * 8
+        first = tile.col // step * step
         width = tile.col + tile.cols - first
         out = np.empty((tile.rows, width), np.float32)
         for part in tiles(tile.rows, width, kernel.block, kernel.blocks):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from qformat.convert.cores import cores
 from qformat.convert.plan import QFORMAT, Plan, make_plan
 from qformat.convert.recipe import Recipe, Rule, combine
 from qformat.convert.report import Report, report
@@ -72,8 +73,3 @@ def convert(
     )
     result = run(planned, threads=threads or cores(), overwrite=overwrite, progress=progress)
     return report(planned, result)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

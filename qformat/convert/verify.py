@@ -98,7 +98,16 @@ def _container_faults(
                 progress(array.nbytes, array.name)
             if fault:
                 yield fault
+    yield from _pad_faults(stored)
     yield from _content_faults(container, stored)
+
+
+def _pad_faults(stored: list[Stored]) -> Iterator[Fault]:
+    """Padding is outside the content digest, so its names are held to their own rule."""
+    pads = [s for s in stored if s.name.startswith(box.PAD_PREFIX)]
+    for i, pad in enumerate(pads):
+        if pad.name != f"{box.PAD_PREFIX}{i}" or pad.dtype != "U8":
+            yield Fault(str(pad.file), pad.name, f"padding number {i} is not as it was written")
 
 
 def _tensor_of(container: Container, array: Stored) -> str:

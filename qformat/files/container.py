@@ -36,6 +36,11 @@ PAD_PREFIX = "qformat.pad/"
 PER_FILE = (TENSORS, DIGESTS)  # what differs between the shards of a set
 
 
+def claims_container(metadata: Mapping[str, str]) -> bool:
+    """Whether metadata is a container's, even one whose first key was damaged."""
+    return VERSION_KEY in metadata or any(key.startswith(RESERVED) for key in metadata)
+
+
 def plane_name(tensor: str, plane: str) -> str:
     """The name under which a file stores a plane."""
     return f"{tensor}/{plane}"
@@ -76,7 +81,9 @@ class Part:
     @classmethod
     def read(cls, file: SafetensorsFile) -> Part:
         """Parse and check a container file's metadata."""
-        version = file.metadata[VERSION_KEY]
+        version = file.metadata.get(VERSION_KEY)
+        if version is None:
+            raise FormatError(f"its metadata lacks {VERSION_KEY!r}", file=file.path)
         if version != str(VERSION):
             raise FormatError(
                 f"it is a qformat container of version {version[:20]!r}; this program reads {VERSION}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qformat.errors import FormatError
 from qformat.files.checkpoint import Checkpoint
-from qformat.files.container import VERSION_KEY, Container
+from qformat.files.container import Container, claims_container
 from qformat.files.plain import PlainCheckpoint, parts_of_folder, parts_of_index
 from qformat.files.safetensors import SafetensorsFile, looks_like
 
@@ -39,14 +39,16 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if not head:
             raise FormatError("the file is empty", file=where)
         raise FormatError(
-            "this is neither a safetensors file nor a container nor a GGUF nor an index", file=where, hint=_guess(head)
+            "this is neither a safetensors file nor a container nor a GGUF nor an index",
+            file=where,
+            hint=_guess(head),
         )
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", file=error.filename or where) from None
 
 
 def _checkpoint(path: Path, parts: list[SafetensorsFile], folder: Path | None) -> Checkpoint:
-    coded = [VERSION_KEY in p.metadata for p in parts]
+    coded = [claims_container(p.metadata) for p in parts]
     if all(coded):
         return Container(path, parts)
     if any(coded):

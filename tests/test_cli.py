@@ -1,0 +1,226 @@
+"""The command line as a user meets it: help, output, errors, what is imported, what a file can do to a terminal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import qformat as command
+from conftest import save_bf16, weights
+
+COMMANDS = ("convert", "inspect", "diff", "verify", "schemes", "plugins")
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory):
+    from conftest import tiny_model
+
+    folder = tmp_path_factory.mktemp("cli")
+    model = tiny_model(folder / "model")
+    command("convert", model, folder / "box.safetensors", "-s", "asym4", "-q")
+    return folder / "box.safetensors"
+
+
+def imported(*args) -> set[str]:
+    code = f"import sys; sys.argv = ['qformat', *{list(map(str, args))!r}]\nfrom qformat.cli.main import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return {name.split(".")[0] for name in done.stderr.split()}
+
+
+def test_help_imports_nothing_heavy():
+    for args in (["--help"], [], ["--version"]):
+        assert not imported(*args) & {"numpy", "jax", "textual", "rich", "pluggy", "qformat_plugins"}
+
+
+def test_inspect_imports_no_jax(box):
+    for args in (
+        [],
+        ["--json"],
+        ["--tensor", "lm_head.weight"],
+        ["--tensor", "lm_head.weight", "--block", "0"],
+    ):
+        assert not imported("inspect", box, *args) & {"jax", "textual", "qformat_plugins"}
+    assert "numpy" not in imported("inspect", box)
+    assert "jax" not in imported("verify", box)
+
+
+def test_every_command_has_help_with_an_example():
+    first = command("--help").stdout
+    for name in COMMANDS:
+        assert name in first
+        text = command(name, "--help").stdout
+        assert f"qformat {name}" in text.split("Example")[1]
+
+
+def test_a_mistyped_command_is_guessed():
+    done = command("inspct", check=False)
+    assert done.returncode == 2
+    assert "Did you mean 'inspect'" in done.stderr
+
+
+def test_inspect_shows_tensors_filtered_and_sorted(box):
+    out = command("inspect", box).stdout
+    assert "asym4:block=32,scale=f16,zero=point" in out
+    assert "model.layers.1.mlp.down_proj.weight" in out
+    rows = command("inspect", box, "--filter", "*down_proj*", "--sort", "error").stdout
+    assert rows.count("down_proj") == 2
+    assert "up_proj" not in rows
+    limited = json.loads(command("inspect", box, "--sort", "bytes", "--limit", "2", "--json").stdout)
+    assert limited["schema"] == 1
+    sizes = [t["bytes"] for t in limited["tensors"]]
+    assert len(sizes) == 2
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_inspect_takes_a_block_apart(box, tmp_path):
+    name = "model.layers.0.mlp.down_proj.weight"
+    value = json.loads(command("inspect", box, "-t", name, "-b", "5", "--json").stdout)["block"]
+    assert (value["row"], value["first_column"], len(value["values"])) == (0, 160, 12)
+    fields = {f["name"]: f for f in value["fields"]}
+    scale, zero = fields["scales"]["items"][0], fields["zero_points"]["items"][0]
+    decoded = [scale * (code - zero) for code in fields["codes"]["items"]]
+    assert value["values"] == pytest.approx(decoded)
+    command("convert", box, tmp_path / "back", "--to", "safetensors", "--dtype", "f32", "-q")
+    from safetensors.numpy import load_file
+
+    assert load_file(tmp_path / "back" / "model.safetensors")[name][0, 160:].tolist() == value["values"]
+    assert "scales (F16)" in command("inspect", box, "-t", name, "-b", "5").stdout
+    wrong = command("inspect", box, "-t", name, "-b", "999999", check=False)
+    assert wrong.returncode == 1
+    assert "has 384 blocks" in wrong.stderr
+
+
+def test_inspect_statistics_are_those_of_the_values(box):
+    from qformat.convert.peek import statistics, values
+    from qformat.blocks.tiles import Tile
+    import qformat
+
+    checkpoint = qformat.open(box)
+    info = checkpoint.tensors["model.layers.0.mlp.down_proj.weight"]
+    all_values = values(checkpoint, info, Tile(0, 64, 0, 172)).astype(np.float64)
+    found = statistics(checkpoint, info)
+    assert (found.low, found.high) == (all_values.min(), all_values.max())
+    assert found.std == pytest.approx(all_values.std())
+    assert found.histogram == tuple(np.histogram(all_values, 32)[0])
+    assert found.zeros == np.count_nonzero(all_values == 0)
+    part = values(checkpoint, info, Tile(3, 2, 70, 100))
+    assert np.array_equal(part, all_values[3:5, 70:170].astype(np.float32))
+
+
+def test_an_unknown_tensor_is_guessed(box):
+    done = command("inspect", box, "--tensor", "lm_head.weigth", check=False)
+    assert done.returncode == 1
+    assert "did you mean lm_head.weight" in done.stderr
+
+
+def test_diff_in_words_and_json(box):
+    model = box.parent / "model"
+    out = command("diff", model, box).stdout
+    assert "over all: relative RMSE" in out
+    value = json.loads(command("diff", model, box, "--json").stdout)
+    assert value["same"] is False
+    assert value["tensors"][0]["error"]["relative_rmse"] >= value["tensors"][-1]["error"]["relative_rmse"]
+    assert command("diff", model, model, "--fail-on-diff").stdout.endswith("0 different\n")
+    assert command("diff", model, box, "--fail-on-diff", check=False).returncode == 1
+
+
+def test_convert_reports_on_stdout_and_is_silent_elsewhere(box, tmp_path):
+    model = box.parent / "model"
+    dry = command("convert", model, tmp_path / "t.safetensors", "-s", "sym4", "--dry-run", "--json")
+    real = command("convert", model, tmp_path / "t.safetensors", "-s", "sym4", "--json")
+    planned, done = json.loads(dry.stdout), json.loads(real.stdout)
+    assert (dry.stderr, real.stderr) == ("", "")
+    assert planned["files"] == done["files"]
+    assert (tmp_path / "t.safetensors").stat().st_size == done["bytes"]
+    quiet = command("convert", model, tmp_path / "q.safetensors", "-s", "sym4", "-q")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+def test_warnings_are_errors_under_strict(box, tmp_path):
+    target = tmp_path / "t.safetensors"
+    done = command("convert", box, target, "-s", "sym4", "--strict", check=False)
+    assert done.returncode == 1
+    assert "quantized already" in done.stderr
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["convert", "{model}", "{out}"], "Choose a scheme"),
+        (["convert", "{model}", "-s", "sym4"], "Missing argument 'TARGET'"),
+        (["convert", "{model}", "{out}", "-s", "sym9"], "did you mean"),
+        (["convert", "{model}", "{out}", "-s", "sym4", "--to", "safetensors"], "not a scheme"),
+        (["convert", "{model}", "{out}", "-s", "sym4", "--dtype", "f32"], "goes with --to"),
+        (["convert", "{model}", "{out}", "-s", "sym4", "--set", "oops"], "not PATTERN=SCHEME"),
+        (["convert", "{model}", "{out}", "-s", "sym4", "--max-shard-size", "7 apples"], "not a size"),
+        (["convert", "{none}", "{out}", "-s", "sym4"], "no such file"),
+        (["inspect", "{none}"], "no such file"),
+        (["inspect", "{model}", "--block", "1"], "needs --tensor"),
+        (["schemes", "sym9"], "no scheme"),
+    ],
+)
+def test_mistakes_get_a_clear_message(box, tmp_path, args, message):
+    places = {"model": box.parent / "model", "out": tmp_path / "o.safetensors", "none": tmp_path / "none"}
+    done = command(*(a.format(**places) for a in args), check=False)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_something_else_are_recognized(tmp_path):
+    file = tmp_path / "x.safetensors"
+    for content, hint in (
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"PK\x03\x04" + bytes(30), "PyTorch pickle"),
+        (b"\xff" * 40, "expected: safetensors"),
+    ):
+        file.write_bytes(content)
+        assert hint in command("inspect", file, check=False).stderr
+
+
+def test_strings_from_a_file_cannot_act_on_a_terminal(tmp_path):
+    name = "w\x1b]0;owned\x07\x1b[31m\u202e[red]"
+    source = save_bf16({name: weights(1, (8, 64))}, tmp_path / "a.safetensors", {"k\x1b[2J": "v\x9b31m\r\n"})
+    target = tmp_path / "b.safetensors"
+    outputs = [
+        command("convert", source, target, "--set", "*=sym4"),
+        command("inspect", target),
+        command("inspect", target, "--metadata"),
+        command("inspect", target, "--json"),
+        command("inspect", target, "--tensor", name),
+        command("diff", source, target),
+        command("inspect", target, "--tensor", "w", check=False),
+    ]
+    raw = bytearray(target.read_bytes())
+    raw[-3] ^= 1
+    target.write_bytes(raw)
+    outputs.append(command("verify", target, check=False))
+    for done in outputs:
+        text = done.stdout + done.stderr
+        assert not set(text) & {"\x1b", "\x07", "\x9b", "\u202e", "\r"}
+    assert "[red]" in outputs[1].stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(box):
+    done = subprocess.run(
+        f"{sys.executable} -m qformat inspect {box} | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_a_traceback_is_shown_when_asked_for(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "qformat", "--traceback", "inspect", str(tmp_path / "none")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" in done.stderr

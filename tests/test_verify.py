@@ -1,0 +1,123 @@
+"""`verify` finds any flipped bit and any missing byte, and says where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import qformat as command
+from conftest import save_bf16, tiny_model, weights
+
+import qformat
+from qformat.convert.recipe import Rule
+from qformat.errors import QFormatError
+
+
+def is_whole(path) -> bool:
+    try:
+        return qformat.verify(path).ok
+    except QFormatError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A container of a few kilobytes with every kind of content."""
+    folder = tmp_path_factory.mktemp("small")
+    source = folder / "source"
+    source.mkdir()
+    tensors = {"w": weights(1, (3, 41)), "norm": weights(2, (5,)), "e": weights(3, (2, 32))}
+    save_bf16(tensors, source / "model.safetensors", {"format": "pt"})
+    (source / "config.json").write_text("{}")
+    target = folder / "small.safetensors"
+    qformat.convert(source, target, rules=[Rule("w", "asym4"), Rule("e", "sym2")])
+    return target
+
+
+def test_every_byte_counts(small, tmp_path):
+    raw = small.read_bytes()
+    assert is_whole(small)
+    damaged = tmp_path / "damaged.safetensors"
+    missed = []
+    for i in range(len(raw)):
+        for bit in {i % 8, (i * 5 + 3) % 8}:
+            broken = bytearray(raw)
+            broken[i] ^= 1 << bit
+            damaged.write_bytes(broken)
+            if is_whole(damaged):
+                missed.append((i, bit))
+    assert missed == []
+
+
+def test_every_length_counts(small, tmp_path):
+    raw = small.read_bytes()
+    damaged = tmp_path / "damaged.safetensors"
+    for length in (*range(0, len(raw), 7), len(raw) - 1):
+        damaged.write_bytes(raw[:length])
+        assert not is_whole(damaged), length
+    damaged.write_bytes(raw + b"\0")
+    assert not is_whole(damaged)
+
+
+def test_random_bits_of_a_larger_file_are_found_in_the_right_tensor(tmp_path):
+    model = tiny_model(tmp_path / "model", hidden=256, ffn=512)
+    target = tmp_path / "t.safetensors"
+    qformat.convert(model, target, "asym4")
+    checkpoint = qformat.open(target)
+    arrays = [(name, p) for name, info in checkpoint.tensors.items() for p in info.planes.values()]
+    raw = target.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        name, plane = arrays[rng.integers(len(arrays))]
+        broken = bytearray(raw)
+        broken[plane.data_offset + int(rng.integers(plane.nbytes))] ^= 1 << int(rng.integers(8))
+        target.write_bytes(broken)
+        faults = qformat.verify(target).faults
+        assert len(faults) == 1
+        assert faults[0].tensor.startswith(name)
+
+
+def test_damage_to_one_shard_is_found(model, tmp_path):
+    qformat.convert(model, tmp_path / "many", "sym4", max_shard_size=40_000)
+    shards = sorted((tmp_path / "many").glob("*.safetensors"))
+    other = tmp_path / "other"
+    qformat.convert(model, other, "sym8", max_shard_size=60_000)
+    raw = shards[1].read_bytes()
+    shards[1].write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    assert not is_whole(tmp_path / "many")
+    shards[1].write_bytes(sorted(other.glob("*.safetensors"))[0].read_bytes())
+    assert not is_whole(tmp_path / "many")
+    shards[1].unlink()
+    assert not is_whole(tmp_path / "many")
+
+
+def test_a_changed_source_is_noticed(model, tmp_path):
+    target = tmp_path / "t.safetensors"
+    qformat.convert(model, target, "sym4")
+    other = tiny_model(tmp_path / "other")
+    assert qformat.verify(target, source=other).ok
+    tensors = {
+        k: np.array(v)
+        for k, v in __import__("safetensors.numpy").numpy.load_file(other / "model.safetensors").items()
+    }
+    tensors["lm_head.weight"][0, 0] += 1
+    save_bf16(tensors, other / "model.safetensors")
+    faults = qformat.verify(target, source=other).faults
+    assert [f.tensor for f in faults] == ["lm_head.weight"]
+
+
+def test_a_plain_file_is_said_to_carry_no_digests(model):
+    found = qformat.verify(model)
+    assert found.ok
+    assert not found.has_digests
+    assert "no digests" in command("verify", model).stdout
+
+
+def test_the_command_says_what_is_broken_and_fails(small, tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    raw = bytearray(small.read_bytes())
+    raw[qformat.open(small).tensors["e"].planes["scales"].data_offset] ^= 1
+    damaged.write_bytes(raw)
+    done = command("verify", damaged, check=False)
+    assert done.returncode == 1
+    assert "'e (plane scales)'" in done.stderr
+    assert done.stdout == ""

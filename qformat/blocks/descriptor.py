@@ -72,13 +72,15 @@ def record_to_json(record: SchemeRecord) -> dict[str, Any]:
 def layout_to_json(layout: Layout) -> dict[str, Any]:
     """A layout as JSON-ready values."""
     if isinstance(layout, RawBlocks):
-        fields = [
-            {"name": f.name, "at": f.at, "bits": f.bits, "count": f.count, "kind": f.kind}
-            for f in layout.fields
-        ]
+        fields = [_field_to_json(f) for f in layout.fields]
         out = {"kind": "raw", "plane": "blocks", "block": layout.block, "bytes": layout.size}
         return out | ({"fields": fields} if fields else {})
     return _node_to_json(layout, "")
+
+
+def _field_to_json(field: Field) -> dict[str, Any]:
+    out = {"name": field.name, "at": field.at, "bits": field.bits, "count": field.count, "kind": field.kind}
+    return out | ({"step": field.step} if field.step else {})
 
 
 _KIND = {Affine: "affine", ScaleMin: "scale-min", Codebook: "codebook"}
@@ -196,9 +198,10 @@ def _field_from_json(value: Any, size: int, where: str) -> Field:
         bits=entry.integer("bits", 1, 64),
         count=entry.integer("count", 1, size * 8),
         kind=entry.one_of("kind", ("uint", "int", *PLANE_FLOATS)),
+        step=entry.integer("step", 1, size * 8) if "step" in entry.left else 0,
     )
     entry.done()
-    if found.at + found.bits * found.count > size * 8:
+    if found.end > size * 8:
         raise FormatError(f"{where}.fields: {found.name!r} reaches past the block's {size} bytes")
     return found
 

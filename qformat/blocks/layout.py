@@ -72,9 +72,11 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Field:
-    """``count`` equal fields of ``bits`` bits inside a raw block, from bit ``at`` on, LSB first.
+    """``count`` equal fields of ``bits`` bits inside a raw block, LSB first: what its bits mean.
 
-    ``kind`` is "uint", "int" (two's complement), or the name of a float type ("F16").
+    Field ``i`` begins at bit ``at + i * step``; a step of 0 stands for ``bits``, one right after
+    the other. ``kind`` is "uint", "int" (two's complement), or the name of a float type ("F16").
+    A name ``section.rest`` puts the field into a section (see `sections`).
     """
 
     name: str
@@ -82,6 +84,16 @@ class Field:
     bits: int
     count: int = 1
     kind: str = "uint"
+    step: int = 0
+
+    def bit(self, i: int) -> int:
+        """The record's bit at which field ``i`` begins."""
+        return self.at + i * (self.step or self.bits)
+
+    @property
+    def end(self) -> int:
+        """The bit after the last field."""
+        return self.bit(self.count - 1) + self.bits
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,23 @@ class RawBlocks:
     size: int
     block: int
     fields: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Whole bytes of a raw block that its scheme takes and gives as one array ``[n, count]``.
+
+    ``dtype`` is "U8", or the type of the section's only field where that is a whole number of bytes.
+    """
+
+    name: str
+    at: int
+    dtype: str
+    count: int
+
+    @property
+    def size(self) -> int:
+        return dtypes.nbytes(self.dtype, self.count)
 
 
 Vocabulary = Affine | ScaleMin | Codebook
@@ -146,6 +175,36 @@ class Plane:
                 return dtypes.bits(dtype) / self.span
             case RawBlocks(size=size):
                 return size * 8 / self.span
+
+
+def sections(layout: RawBlocks) -> tuple[Section, ...]:
+    """A raw block's record in byte-aligned sections, from the fields that share a name's first word.
+
+    >>> q4 = RawBlocks(18, 32, (Field("d", 0, 16, kind="F16"), Field("qs.low", 16, 4, 16, step=8),
+    ...                         Field("qs.high", 20, 4, 16, step=8)))
+    >>> [(s.name, s.at, s.dtype, s.count) for s in sections(q4)]
+    [('d', 0, 'F16', 1), ('qs', 2, 'U8', 16)]
+    """
+    groups: dict[str, list[Field]] = {}
+    for field in layout.fields:
+        groups.setdefault(field.name.partition(".")[0], []).append(field)
+    if not groups:
+        return (Section("blocks", 0, "U8", layout.size),)
+    found = tuple(_section(name, fields) for name, fields in groups.items())
+    if [s.at for s in found] != [sum(s.size for s in found[:i]) for i in range(len(found))]:
+        raise SchemeError(f"the fields {', '.join(groups)} leave gaps between whole bytes, or overlap")
+    if found[-1].at + found[-1].size != layout.size:
+        raise SchemeError(f"the fields do not fill the block's {layout.size} bytes")
+    return found
+
+
+def _section(name: str, fields: list[Field]) -> Section:
+    at, end = min(f.at for f in fields), max(f.end for f in fields)
+    only = fields[0]
+    if len(fields) == 1 and not only.step and only.bits % 8 == 0:
+        whole = {"uint": f"U{only.bits}", "int": f"I{only.bits}"}.get(only.kind, only.kind)
+        return Section(name, at // 8, whole, only.count)
+    return Section(name, at // 8, "U8", -(-end // 8) - at // 8)
 
 
 def parts(node: Vocabulary) -> list[tuple[str, Part]]:

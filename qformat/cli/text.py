@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -39,6 +38,8 @@ def show(text: object = "") -> None:
 
 def show_json(value: Any) -> None:
     """JSON data, on stdout; ASCII, so that nothing in it can act on a terminal."""
+    import json
+
     json.dump(value, sys.stdout, indent=2, ensure_ascii=True, allow_nan=False)
     sys.stdout.write("\n")
 

@@ -182,7 +182,7 @@ def _raw_views(item: RawBlocks, record: bytes) -> Iterator[FieldView]:
     word = int.from_bytes(record, "little")
     for field in item.fields:
         mask = (1 << field.bits) - 1
-        raw = [(word >> (field.at + i * field.bits)) & mask for i in range(field.count)]
+        raw = [(word >> field.bit(i)) & mask for i in range(field.count)]
         yield FieldView(
             field.name,
             field.kind if field.kind not in ("uint", "int") else f"{field.bits}-bit {field.kind}",

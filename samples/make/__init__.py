@@ -1,0 +1,1 @@
+"""Makes the sample model of this repository from nothing: world, text, tokenizer, training, quiz."""

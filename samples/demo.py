@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-MODEL = Path(__file__).parent / "village"
+ROOT = Path(__file__).parent.parent
+MODEL = "samples/village"
+TARGET = "build/demo/village-asym4.safetensors"
+TENSOR = "model.layers.0.mlp.down_proj.weight"
 
-
-def run(*args: object) -> None:
-    """Show a command as a user would type it, then run it."""
-    print("\n$ qformat", *args, flush=True)
-    subprocess.run([sys.executable, "-m", "qformat", *map(str, args)], check=True)
+STEPS = (
+    ("convert", MODEL, TARGET, "-s", "asym4", "--overwrite"),
+    ("inspect", TARGET, "--summary"),
+    ("inspect", TARGET, "--tensor", TENSOR, "--block", "0"),
+    ("diff", MODEL, TARGET, "--limit", "8"),
+    ("verify", TARGET, "--source", MODEL),
+)
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="qformat-demo-"))
-    target = folder / "village-asym4.safetensors"
-    tensor = "model.layers.0.mlp.down_proj.weight"
-    try:
-        run("convert", MODEL, target, "-s", "asym4")
-        run("inspect", target, "--summary")
-        run("inspect", target, "--tensor", tensor, "--block", 0)
-        run("diff", MODEL, target, "--limit", 8)
-        run("verify", target, "--source", MODEL)
-    finally:
-        shutil.rmtree(folder)
+    (ROOT / TARGET).parent.mkdir(parents=True, exist_ok=True)
+    for step in STEPS:
+        print("\n$ qformat", *step, flush=True)
+        subprocess.run([sys.executable, "-m", "qformat", *step], check=True, cwd=ROOT)
+    print(f"\nThe container stays in {TARGET}: look further with .venv/bin/qformat inspect {TARGET}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def make_checkpoint(path: Path, gigabytes: float) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % 64)
     rng = np.random.default_rng(0)
-    piece = (rng.standard_normal((ROWS, COLS), dtype=np.float32) * 0.02).astype(ml_dtypes.bfloat16).tobytes()
+    values = rng.standard_normal((ROWS, COLS), dtype=np.float32) * 0.02
+    piece = values.astype(ml_dtypes.bfloat16).tobytes()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _ in range(count):
@@ -50,7 +51,8 @@ def make_checkpoint(path: Path, gigabytes: float) -> None:
 
 
 def baseline() -> int:
-    done = subprocess.run([sys.executable, "-c", BASELINE + STATUS], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", BASELINE + STATUS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
@@ -64,7 +66,9 @@ def anonymous(pid: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gb", type=float, default=4)
     parser.add_argument("--scheme", default="asym4")
     parser.add_argument("--folder")
@@ -82,7 +86,8 @@ def main() -> None:
         assert process.returncode == 0
         seconds = time.perf_counter() - start
         gigabytes = source.stat().st_size / 1e9
-        print(f"source {gigabytes:.2f} GB, {args.scheme}: {target.stat().st_size / 1e9:.2f} GB in {seconds:.1f} s")
+        made = target.stat().st_size / 1e9
+        print(f"source {gigabytes:.2f} GB, {args.scheme}: {made:.2f} GB in {seconds:.1f} s")
         print(f"anonymous memory: interpreter with jax {base / 1024:.0f} MB, peak {peak / 1024:.0f} MB")
         print(f"above the interpreter: {(peak - base) / 1024:.0f} MB (bound: 600 MB)")
 

@@ -94,9 +94,9 @@ def test_inspect_takes_a_block_apart(box, tmp_path):
 
 
 def test_inspect_statistics_are_those_of_the_values(box):
-    from qformat.convert.peek import statistics, values
-    from qformat.blocks.tiles import Tile
     import qformat
+    from qformat.blocks.tiles import Tile
+    from qformat.convert.peek import statistics, values
 
     checkpoint = qformat.open(box)
     info = checkpoint.tensors["model.layers.0.mlp.down_proj.weight"]

@@ -98,10 +98,10 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
     """
+    from qformat.convert.cores import cores
     from qformat.convert.recipe import CASTS, combine, read_recipe
     from qformat.convert.report import report
     from qformat.convert.run import run
-    from qformat.convert.cores import cores
     from qformat.convert.verbs import plan
 
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
@@ -171,7 +171,10 @@ def _print(report: Any, as_json: bool) -> None:
     for name, nbytes in report.files.items():
         show(f"{line(name)}  {nbytes:,} bytes")
     times = report.source_bytes / report.nbytes if report.nbytes else 0
-    total = f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), {report.bpw:.3f} bits per weight, {times:.2f}× smaller"
+    total = (
+        f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), "
+        f"{report.bpw:.3f} bits per weight, {times:.2f}× smaller"
+    )
     show(total + (f", {report.seconds:.1f} s" if done else " (dry run: nothing was written)"))
 
 

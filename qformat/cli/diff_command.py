@@ -30,8 +30,8 @@ def diff(original: str, other: str, **options: Any) -> None:
     ORIGINAL and OTHER may be of any format. The figures are relative RMSE (of the error, against
     the original's), signal-to-noise ratio, largest error, and cosine similarity.
     """
-    from qformat.convert.diff import diff as compare
     from qformat.convert.cores import cores
+    from qformat.convert.diff import diff as compare
     from qformat.files.opening import open_checkpoint
 
     total = sum(i.nbytes for p in (original, other) for i in open_checkpoint(p).tensors.values())

@@ -10,10 +10,10 @@ import click
 
 
 def clean(text: object) -> str:
-    """A string with everything unprintable escaped; line breaks stay.
+    r"""A string with everything unprintable escaped; line breaks stay.
 
-    >>> clean("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
+    >>> clean("a\x1b[31mb")
+    'a\\x1b[31mb'
     """
     raw = str(text)
     if raw.isprintable():

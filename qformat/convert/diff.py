@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
+from qformat.blocks.sums import Sums, measure
+from qformat.blocks.tiles import Tile
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view
 from qformat.convert.source import TensorSource, regions
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.opening import open_checkpoint
-from qformat.blocks.sums import Sums, measure
-from qformat.blocks.tiles import Tile
 
 SCHEMA = 1
 

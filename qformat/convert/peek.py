@@ -40,7 +40,6 @@ def values(checkpoint: Checkpoint, info: TensorInfo, tile: Tile) -> NDArray[Any]
     stored = {name: as_rows(checkpoint.plane(info.name, name), info.shape) for name in info.planes}
     if info.scheme is None:
         return stored[""][tile.slices]
-    rows, cols = rows_cols(info.shape)
     if isinstance(info.scheme.layout, RawBlocks):
         from qformat.convert.source import TensorSource
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
 from qformat.blocks.layout import planes
+from qformat.blocks.sums import Sums, measure
+from qformat.blocks.tiles import Tile, tiles
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import CHUNK, byte_view, digest
 from qformat.convert.plan import QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
@@ -30,8 +32,6 @@ from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.writing import FileWriter, staged
-from qformat.blocks.sums import Sums, measure
-from qformat.blocks.tiles import Tile, tiles
 from qformat.schemes.coder import encode_tile, plane_offset
 from qformat.schemes.kernels import kernel
 

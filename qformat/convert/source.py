@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from qformat.blocks.decode import as_rows
 from qformat.blocks.layout import rows_cols
-from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.blocks.tiles import Tile, tiles
+from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.schemes.coder import decode_tile
 from qformat.schemes.described import decoder
 

@@ -62,7 +62,9 @@ class Registry:
             info = PluginInfo(file.stem, str(file), "-")
             self._try(info, functools.partial(_load_file, file))
             if info.error is not None:
-                raise PluginError(f"plugin {file} could not be loaded: {info.error}", hint="it was named explicitly")
+                raise PluginError(
+                    f"plugin {file} could not be loaded: {info.error}", hint="it was named explicitly"
+                )
 
     def _try(self, info: PluginInfo, load: Any) -> None:
         start = time.perf_counter()
@@ -114,7 +116,9 @@ class Registry:
         for item in filter(None, rest.split(",")):
             key, equals, value = item.partition("=")
             if not equals or key in options:
-                raise SchemeError(f"{spec!r} is not a scheme", hint="write it as id:option=value,option=value")
+                raise SchemeError(
+                    f"{spec!r} is not a scheme", hint="write it as id:option=value,option=value"
+                )
             options[key] = value
         return self._class(name).from_options(options)
 

@@ -38,6 +38,7 @@ class Scheme:
     """
 
     id: ClassVar[str]
+    encodes: ClassVar[bool] = True  # False: it only decodes what others wrote
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
 
@@ -49,13 +50,13 @@ class Scheme:
         """Encode ``blocks`` float32 ``[n, block]`` to one array per plane.
 
         An array has the shape ``[n, items per block]`` (``[n]`` will do for one item): integers
-        in the range of the codes, floats that are cast to the plane's dtype, bytes for raw
-        blocks. ``weights``, if given, has the shape of ``blocks``: the importance of each element.
+        in the range of the codes, floats that are cast to the plane's dtype. Raw blocks have one
+        array per section of the record (`qformat.blocks.layout.sections`). ``weights``, if given, has the shape of ``blocks``: the importance of each element.
         """
         raise NotImplementedError
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
-        """Decode planes ``[n, items per block]`` to float32 ``[n, block]``.
+        """Decode planes (of raw blocks: sections) ``[n, items per block]`` to float32 ``[n, block]``.
 
         ``product`` wraps each product that something is added to, so that the compiler does not
         fuse the two into one rounding.
@@ -84,8 +85,8 @@ class Scheme:
 
     def spec(self) -> str:
         """The scheme as a user would type it: the id, then the options that are not default."""
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        shown = ",".join(f"{f.name}={given[f.name]}" for f in dataclasses.fields(self) if given[f.name] != f.default)
+        fields = [f for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        shown = ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields)
         return f"{self.id}:{shown}" if shown else self.id
 
     @classmethod

@@ -81,7 +81,8 @@ def _show_statistics(stats: peek.Statistics) -> None:
 def _bar(count: int, top: int) -> str:
     """A bar in eighths of a character; what is not zero shows."""
     eighths = max(round(count / top * _BARS * 8), 1 if count else 0)
-    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    part = " ▏▎▍▌▋▊▉"[eighths % 8]
+    return "█" * (eighths // 8) + part.strip()
 
 
 def _show_codes(checkpoint: Checkpoint, info: TensorInfo) -> None:

@@ -57,7 +57,8 @@ def _show(found: Any, source: str | None) -> None:
     what = f"{found.tensors} tensors, {found.bytes_checked:,} bytes"
     if not found.has_digests:
         show(
-            f"{line(found.path)}: the structure is sound ({what}); it carries no digests, so values cannot be checked"
+            f"{line(found.path)}: the structure is sound ({what}); "
+            "it carries no digests, so values cannot be checked"
         )
         return
     against = f", and follows from {line(source)}" if source else ""

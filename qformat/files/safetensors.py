@@ -104,9 +104,8 @@ def _entry(name: str, value: Any, start: int, path: Path) -> Stored:
             raise bad("its shape has more than 2**63 elements")
     begin, end = offsets
     if end - begin != dtypes.nbytes(dtype, count) or (count * dtypes.bits(dtype)) % 8:
-        raise bad(
-            f"its shape and dtype need {dtypes.nbytes(dtype, count):,} bytes, its offsets span {end - begin:,}"
-        )
+        need = dtypes.nbytes(dtype, count)
+        raise bad(f"its shape and dtype need {need:,} bytes, its offsets span {end - begin:,}")
     return Stored(name, dtype, tuple(shape), path, start + begin, end - begin)
 
 

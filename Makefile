@@ -3,13 +3,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test test-lowest check bench lock clean
 
 demo: .venv/ready
 	@$(BIN)/python samples/demo.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto
+
+# The same with the oldest versions of the dependencies that pyproject.toml allows.
+test-lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install -q --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
+	build/lowest/bin/python -m pytest -n auto
 
 check: .venv/ready
 	$(BIN)/ruff check

@@ -224,3 +224,17 @@ def test_a_traceback_is_shown_when_asked_for(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" in done.stderr
+
+
+def test_a_polite_kill_leaves_nothing(tmp_path):
+    source = save_bf16({"w": weights(1, (4096, 8192))}, tmp_path / "a.safetensors")
+    target = tmp_path / "b.safetensors"
+    args = [sys.executable, "-m", "qformat", "convert", str(source), str(target), "-s", "asym4", "-q"]
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(tmp_path.glob(".b.*")):
+            pass
+        process.terminate()
+        _, talk = process.communicate()
+    assert process.returncode == 130
+    assert talk.strip() == "interrupted"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]

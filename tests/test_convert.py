@@ -282,6 +282,8 @@ def test_an_interrupted_run_leaves_nothing(model, tmp_path):
     killed = subprocess.run([*command, str(int(signal.SIGKILL))], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out.safetensors").exists()  # not even then
+    qformat.convert(model, tmp_path / "out.safetensors", "sym4")  # and the next run tidies up
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "out.safetensors"]
 
 
 def test_a_damaged_container_is_not_converted_further(model, tmp_path):

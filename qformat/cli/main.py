@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -88,9 +89,15 @@ def cli(ctx: click.Context, plugin_files: tuple[str, ...], traceback: bool) -> N
         use_files(tuple(Path(p) for p in plugin_files))
 
 
+def _stop(_signal: int, _frame: object) -> None:
+    """A polite kill cleans up as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; errors become one clear message and an exit code."""
     settings: dict[str, bool] = {}
+    signal.signal(signal.SIGTERM, _stop)
     try:
         code = cli(obj=settings, standalone_mode=False)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import struct
@@ -132,6 +133,7 @@ def staged(target: Path, *, folder: bool, overwrite: bool) -> Iterator[Path]:
         raise TargetError("it exists already", file=target, hint="choose another name, or add --overwrite")
     if not target.parent.is_dir():
         raise TargetError("its folder does not exist", file=target)
+    _sweep(target)
     stage = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         if folder:
@@ -141,10 +143,32 @@ def staged(target: Path, *, folder: bool, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise TargetError(f"cannot be written: {error.strerror}", file=error.filename or target) from error
     finally:
-        if stage.is_dir():
-            shutil.rmtree(stage)
-        else:
-            stage.unlink(missing_ok=True)
+        _remove(stage)
+
+
+def _remove(stage: Path) -> None:
+    if stage.is_dir():
+        shutil.rmtree(stage)
+    else:
+        stage.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a run towards this target left behind when it was killed outright."""
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        number = stale.name.rsplit(".", 2)[1]
+        if number.isdigit() and not _alive(int(number)):
+            _remove(stale)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _replace(stage: Path, target: Path) -> None:

@@ -51,9 +51,12 @@ class Symmetric(Integer):
         del weights  # the largest value decides, however important
         import jax.numpy as jnp
 
+        from qformat.schemes.numerics import largest_magnitude, materialized, rounded
+
         top = 2 ** (self.bits - 1) - 1
-        scale = self.stored(jnp.max(jnp.abs(blocks), axis=1, keepdims=True) / top)
-        codes = jnp.clip(jnp.round(blocks * _inverse(scale)), -top, top)
+        scale = self.stored(largest_magnitude(blocks) / top)
+        scale, inverse = materialized(scale, _inverse(scale))
+        codes = rounded(blocks * inverse, -top, top)
         return {"codes": codes.astype(jnp.int8), "scales": scale}
 
     def sensitive(self) -> Scheme:
@@ -64,7 +67,9 @@ class Symmetric(Integer):
 class Asymmetric(Integer):
     """A scale and an offset per block: the codes span the block's own range."""
 
-    zero: str = option("point", one_of=("point", "min"), help="offset as an integer code or as a float minimum")
+    zero: str = option(
+        "point", one_of=("point", "min"), help="offset as an integer code or as a float minimum"
+    )
 
     def layout(self) -> Affine | ScaleMin:
         scale = Floats(self.scale.upper())
@@ -77,19 +82,23 @@ class Asymmetric(Integer):
         del weights  # the extreme values decide, however important
         import jax.numpy as jnp
 
-        low = jnp.min(blocks, axis=1, keepdims=True)
-        high = jnp.max(blocks, axis=1, keepdims=True)
+        from qformat.schemes.numerics import materialized, rounded, smallest_and_largest
+
+        low, high = smallest_and_largest(blocks)
         steps = 2**self.bits - 1
         if self.zero == "min":
             low = self.stored(low)
             scale = self.stored((high - low) / steps)
-            codes = jnp.clip(jnp.round((blocks - low) * _inverse(scale)), 0, steps)
+            low, scale, inverse = materialized(low, scale, _inverse(scale))
+            codes = rounded((blocks - low) * inverse, 0, steps)
             return {"codes": codes.astype(jnp.uint8), "scales": scale, "mins": low}
         low, high = jnp.minimum(low, 0), jnp.maximum(high, 0)
         scale = self.stored((high - low) / steps)
         inverse, least = _inverse(scale), -(2 ** (self.bits - 1))
-        zero = jnp.clip(least - jnp.round(low * inverse), least, least + steps)
-        codes = jnp.clip(jnp.round(blocks * inverse) + zero, least, least + steps)
+        zero = least - rounded(low * inverse, -steps, 0)
+        first, last = (jnp.float32(end) - zero for end in (least, least + steps))
+        scale, inverse, zero, first, last = materialized(scale, inverse, zero, first, last)
+        codes = rounded(blocks * inverse, first, last) + zero
         return {"codes": codes.astype(jnp.int8), "scales": scale, "zero_points": zero.astype(jnp.int8)}
 
     def sensitive(self) -> Scheme:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from qformat.blocks import dtypes
 from qformat.blocks.dtypes import packed_bytes
+from qformat.errors import SchemeError
 
 PLANE_FLOATS = ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0")
 

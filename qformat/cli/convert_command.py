@@ -34,6 +34,7 @@ Examples:
   qformat convert ./Llama-3.2-1B llama-4bit.safetensors -s asym4
   qformat convert ./Llama-3.2-1B out.safetensors -s asym4:block=64 --keep '*.0.*' --dry-run
   qformat convert llama-4bit.safetensors ./llama-bf16 --to safetensors --dtype bf16
+  qformat convert llama-f16.gguf llama-q4.gguf -s q4_k_m
 """
 
 
@@ -64,10 +65,11 @@ Examples:
 @click.option("--keep", multiple=True, metavar="PATTERN", help="Leave matching tensors as they are.")
 @click.option(
     "--to",
-    type=click.Choice(["qformat", "safetensors"]),
-    default="qformat",
-    show_default=True,
-    help="Container, or plain numbers.",
+    type=click.Choice(["qformat", "safetensors", "gguf"]),
+    help="Container, plain numbers, or GGUF; by default GGUF if TARGET ends in .gguf, else a container.",
+)
+@click.option(
+    "--pure", is_flag=True, help="GGUF: this one type for all matrices, instead of the mixture of that name."
 )
 @click.option(
     "--dtype",
@@ -93,7 +95,7 @@ Examples:
 def convert(source: str, target: Path | None, **options: Any) -> None:
     """Quantize a checkpoint into a container, or write one back as plain numbers.
 
-    SOURCE is a Hugging Face folder, a safetensors file, an index of shards, or a container.
+    SOURCE is a Hugging Face folder, a safetensors or GGUF file, an index of shards, or a container.
     TARGET is a file ending in .safetensors, or a folder to be made. Norms, biases and tiny
     tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
@@ -104,6 +106,7 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     from qformat.convert.run import run
     from qformat.convert.verbs import plan
 
+    options["to"] = options["to"] or _format_of(target)
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
     rules = [_rule(text) for text in options["rules"]]
     if options["print_recipe"]:
@@ -122,6 +125,7 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         to=options["to"],
         dtype=CASTS[options["dtype"]] if options["dtype"] else None,
         max_shard_size=parse_size(limit) if limit else None,
+        pure=options["pure"],
     )
     for warning in planned.warnings:
         if options["strict"]:
@@ -138,12 +142,18 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         _print(report(planned, result), options["as_json"])
 
 
+def _format_of(target: Path | None) -> str:
+    return "gguf" if target is not None and target.suffix == ".gguf" else "qformat"
+
+
 def _check(options: dict[str, Any], ruled: bool) -> None:
     chosen = options["scheme"] is not None or ruled
     if options["to"] == "safetensors" and chosen:
         raise click.UsageError("--to safetensors writes plain numbers: it takes --dtype, not a scheme.")
-    if options["to"] == "qformat" and options["dtype"]:
+    if options["to"] != "safetensors" and options["dtype"]:
         raise click.UsageError("--dtype goes with --to safetensors.")
+    if options["pure"] and options["to"] != "gguf":
+        raise click.UsageError("--pure goes with --to gguf.")
     if options["to"] == "qformat" and not chosen:
         raise click.UsageError(
             "Choose a scheme (-s asym4) or a recipe (-r FILE); `qformat schemes` lists them."

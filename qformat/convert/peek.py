@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from qformat.blocks import bits, dtypes
 from qformat.blocks.decode import as_rows, decode_rows, unpack_plane
-from qformat.blocks.layout import Codes, Floats, Plane, RawBlocks, planes, rows_cols
+from qformat.blocks.descriptor import SchemeRecord
+from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, planes, rows_cols
 from qformat.blocks.tiles import Tile, tiles
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -124,6 +125,16 @@ def block_count(info: TensorInfo) -> int:
     return rows * -(-cols // info.scheme.block)
 
 
+def _with_fields(record: SchemeRecord) -> Layout:
+    """A record's layout; raw blocks of a file that names no fields have those of their plugin."""
+    layout = record.layout
+    if not isinstance(layout, RawBlocks) or layout.fields:
+        return layout
+    from qformat.schemes.registry import registry
+
+    return registry().for_record(record).layout()
+
+
 def block_view(checkpoint: Checkpoint, info: TensorInfo, index: int) -> BlockView:
     """Take block ``index`` (in row-major order) apart.
 
@@ -142,7 +153,7 @@ def block_view(checkpoint: Checkpoint, info: TensorInfo, index: int) -> BlockVie
     row, block = divmod(index, -(-cols // size))
     first, end = block * size, min(cols, block * size + size)
     fields: list[FieldView] = []
-    for plane in planes(info.scheme.layout):
+    for plane in planes(_with_fields(info.scheme)):
         rows = as_rows(checkpoint.plane(info.name, plane.name), info.shape)[row : row + 1]
         fields.extend(_field_views(plane, rows, first, end, cols))
     decoded = values(checkpoint, info, Tile(row, 1, first, end - first)).reshape(-1)

@@ -14,16 +14,18 @@ from qformat.blocks.descriptor import SchemeRecord, record_to_json
 from qformat.blocks.layout import planes
 from qformat.convert.figures import Figures
 from qformat.convert.recipe import Recipe, resolve
+from qformat.convert.riders import riders
 from qformat.errors import RecipeError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
+from qformat.files.gguf.writing import GGUFLayout
 from qformat.files.strict_json import canonical
 from qformat.files.writing import Array, FileLayout, lay_out
 from qformat.schemes.registry import registry
 from qformat.schemes.scheme import Scheme
 
 NO_DIGEST = "0" * 64
-QFORMAT, SAFETENSORS = "qformat", "safetensors"
+QFORMAT, SAFETENSORS, GGUF = "qformat", "safetensors", "gguf"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class FilePlan:
     name: str
     tensors: tuple[TensorPlan, ...]
     riders: tuple[str, ...]
-    layout: FileLayout
+    layout: FileLayout | GGUFLayout
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,10 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
         return TensorPlan(info, arrays, scheme=chosen, record=record)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
         return TensorPlan(info, {"": Array(info.name, chosen, info.shape)}, dtype=chosen)
-    arrays = {name: Array(s.name, s.dtype, s.shape) for name, s in info.planes.items()}
+    arrays = {
+        plane: Array(box.plane_name(info.name, plane) if plane else info.name, s.dtype, s.shape)
+        for plane, s in info.planes.items()
+    }
     return TensorPlan(info, arrays, record=info.scheme)
 
 
@@ -190,9 +195,9 @@ def _files(plan: Plan, tensors: list[TensorPlan], limit: int | None) -> tuple[Fi
     names = [plan.target.name] if not plan.folder else _shard_names(len(groups))
     files, pads, seen = [], 0, set[str]()
     for i, (name, group) in enumerate(zip(names, groups, strict=True)):
-        riders = tuple(plan.source.attachments) if plan.to == QFORMAT and i == 0 else ()
+        carried = tuple(riders(plan.source)) if plan.to == QFORMAT and i == 0 else ()
         arrays = [a for t in group for a in t.arrays.values()]
-        arrays += [_rider(plan, r) for r in riders]
+        arrays += [_rider(plan, r) for r in carried]
         for array in arrays:
             if array.name in seen:
                 raise RecipeError(
@@ -200,15 +205,19 @@ def _files(plan: Plan, tensors: list[TensorPlan], limit: int | None) -> tuple[Fi
                 )
             seen.add(array.name)
         layout = lay_out(
-            arrays, metadata(plan, group, riders), align=plan.to == QFORMAT, first_pad=pads, where=plan.target
+            arrays,
+            metadata(plan, group, carried),
+            align=plan.to == QFORMAT,
+            first_pad=pads,
+            where=plan.target,
         )
         pads += sum(e[0].startswith(box.PAD_PREFIX) for e in layout.entries)
-        files.append(FilePlan(name, tuple(group), riders, layout))
+        files.append(FilePlan(name, tuple(group), carried, layout))
     return tuple(files)
 
 
 def _rider(plan: Plan, name: str) -> Array:
-    return Array(box.FILE_PREFIX + name, "U8", (plan.source.attachments[name],))
+    return Array(box.FILE_PREFIX + name, "U8", (riders(plan.source)[name],))
 
 
 def _shard_names(count: int) -> list[str]:
@@ -223,8 +232,8 @@ def _split(plan: Plan, tensors: list[TensorPlan], limit: int | None) -> list[lis
         return [tensors]
     groups: list[list[TensorPlan]] = [[]]
     fixed = len(canonical(metadata(plan, [], ()))) + 4096
-    riders = sum(plan.source.attachments.values()) if plan.to == QFORMAT else 0
-    room = limit - fixed - riders
+    carried = sum(riders(plan.source).values()) if plan.to == QFORMAT else 0
+    room = limit - fixed - carried
     for tensor in tensors:
         need = tensor.nbytes + sum(len(a.name) * 2 + 450 for a in tensor.arrays.values()) + 400
         if groups[-1] and need > room:
@@ -241,13 +250,15 @@ def _split(plan: Plan, tensors: list[TensorPlan], limit: int | None) -> list[lis
 def metadata(
     plan: Plan,
     tensors: Iterable[TensorPlan],
-    riders: Iterable[str],
+    carried: Iterable[str],
     outcomes: Mapping[str, Outcome] | None = None,
     rider_digests: Mapping[str, str] | None = None,
     shared: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Header metadata of one file; without outcomes, a stand-in that is at least as long."""
-    kept = {k: v for k, v in plan.source.metadata.items() if not k.startswith(box.VERSION_KEY)}
+    # A GGUF's own key-values ride along as they are, in its header.
+    told = {} if plan.source.format == GGUF else plan.source.metadata
+    kept = {k: v for k, v in told.items() if not k.startswith(box.VERSION_KEY)}
     if plan.to == SAFETENSORS:
         return {"format": "pt", **kept}
     known = outcomes or {}
@@ -259,7 +270,7 @@ def metadata(
             notes[tensor.info.name] = note
         for plane, array in tensor.arrays.items():
             digests[array.name] = outcome.digests[plane] if outcome else NO_DIGEST
-    for name in riders:
+    for name in carried:
         digests[box.FILE_PREFIX + name] = (rider_digests or {}).get(name, NO_DIGEST)
     return {
         **kept,

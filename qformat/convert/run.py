@@ -26,12 +26,14 @@ from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import CHUNK, byte_view, digest
-from qformat.convert.plan import QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
+from qformat.convert.plan import GGUF, QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
+from qformat.convert.riders import read_rider, riders
 from qformat.convert.source import TensorSource, regions
 from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
-from qformat.files.writing import FileWriter, staged
+from qformat.files.gguf.writing import GGUFLayout, GGUFWriter
+from qformat.files.writing import FileLayout, FileWriter, staged
 from qformat.schemes.coder import encode_tile, plane_offset
 from qformat.schemes.kernels import kernel
 
@@ -67,13 +69,20 @@ def run(plan: Plan, *, threads: int, overwrite: bool = False, progress: Progress
         with contextlib.ExitStack() as stack:
             writers = {}
             for file in plan.files:
-                writers[file.name] = FileWriter(names[file.name], file.layout)
+                writers[file.name] = _writer(names[file.name], file.layout)
                 stack.callback(writers[file.name].close)
             outcomes = _write_tensors(plan, writers, threads, progress or (lambda _done, _name: None))
             content = _finish(plan, writers, outcomes)
         if plan.folder:
             _write_loose(plan, stage, content)
     return Result(outcomes, content, time.perf_counter() - start)
+
+
+_Writer = FileWriter | GGUFWriter
+
+
+def _writer(path: Path, layout: FileLayout | GGUFLayout) -> _Writer:
+    return GGUFWriter(path, layout) if isinstance(layout, GGUFLayout) else FileWriter(path, layout)
 
 
 def _check_target(plan: Plan) -> None:
@@ -129,7 +138,7 @@ _Work = Callable[[], _Piece]
 
 
 def _write_tensors(
-    plan: Plan, writers: Mapping[str, FileWriter], threads: int, progress: Progress
+    plan: Plan, writers: Mapping[str, _Writer], threads: int, progress: Progress
 ) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     queue: collections.deque[tuple[_State, Future[_Piece] | None]] = collections.deque()
@@ -185,7 +194,7 @@ def _check_source(source: Checkpoint, state: _State, outcome: Outcome) -> None:
             )  # fmt: skip
 
 
-def _works(plan: Plan, tensor: TensorPlan, writer: FileWriter) -> Iterator[_Work]:
+def _works(plan: Plan, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     if tensor.kept:
         return _copying(plan.source, tensor, writer)
     source = TensorSource(plan.source, tensor.info)
@@ -194,7 +203,7 @@ def _works(plan: Plan, tensor: TensorPlan, writer: FileWriter) -> Iterator[_Work
     return _casting(source, tensor, writer)
 
 
-def _copying(source: Checkpoint, tensor: TensorPlan, writer: FileWriter) -> Iterator[_Work]:
+def _copying(source: Checkpoint, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     for plane, array in tensor.arrays.items():
         data = byte_view(source.plane(tensor.info.name, plane))
         for start in range(0, data.size, CHUNK):
@@ -207,7 +216,7 @@ def _copying(source: Checkpoint, tensor: TensorPlan, writer: FileWriter) -> Iter
             yield work
 
 
-def _encoding(source: TensorSource, tensor: TensorPlan, writer: FileWriter) -> Iterator[_Work]:
+def _encoding(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     assert tensor.scheme is not None
     kern = kernel(tensor.scheme)
     for tile in tiles(source.rows, source.cols, kern.block, kern.blocks):
@@ -225,7 +234,7 @@ def _encoding(source: TensorSource, tensor: TensorPlan, writer: FileWriter) -> I
         yield work
 
 
-def _casting(source: TensorSource, tensor: TensorPlan, writer: FileWriter) -> Iterator[_Work]:
+def _casting(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     array = tensor.arrays[""]
     dtype = dtypes.numpy_dtype(array.dtype)
     for tile in regions(source.rows, source.cols):
@@ -269,25 +278,31 @@ def _located(error: DataError, info: TensorInfo, tile: Tile) -> DataError:
 # --- the end ------------------------------------------------------------------------------------
 
 
-def _finish(plan: Plan, writers: Mapping[str, FileWriter], outcomes: Mapping[str, Outcome]) -> str | None:
+def _finish(plan: Plan, writers: Mapping[str, _Writer], outcomes: Mapping[str, Outcome]) -> str | None:
     if plan.to != QFORMAT:
         for file in plan.files:
-            writers[file.name].finish(metadata(plan, file.tensors, file.riders))
+            writer = writers[file.name]
+            if isinstance(writer, FileWriter):
+                writer.finish(metadata(plan, file.tensors, file.riders))
+            else:
+                writer.finish()
         return None
-    riders = {}
+    digests = {}
     for file in plan.files:
         for name in file.riders:
-            data = plan.source.read_attachment(name)
-            if len(data) != plan.source.attachments[name]:
+            data = read_rider(plan.source, name)
+            if len(data) != riders(plan.source)[name]:
                 raise TargetError("it changed while it was read", file=plan.source.path / name)
             writers[file.name].write(box.FILE_PREFIX + name, 0, data)
-            riders[name] = hashlib.sha256(data).hexdigest()
+            digests[name] = hashlib.sha256(data).hexdigest()
     source = _source_digest(plan, outcomes)
-    content = _content(plan, outcomes, riders, source)
+    content = _content(plan, outcomes, digests, source)
     shared = shared_metadata(plan, source, content)
     for file in plan.files:
-        text = metadata(plan, file.tensors, file.riders, outcomes, riders, shared)
-        writers[file.name].finish(text)
+        text = metadata(plan, file.tensors, file.riders, outcomes, digests, shared)
+        writer = writers[file.name]
+        assert isinstance(writer, FileWriter)
+        writer.finish(text)
     return content
 
 
@@ -299,12 +314,13 @@ def _source_digest(plan: Plan, outcomes: Mapping[str, Outcome]) -> str:
     return box.content_digest(box.content_lines({}, {}, stored))
 
 
-def _content(plan: Plan, outcomes: Mapping[str, Outcome], riders: Mapping[str, str], source: str) -> str:
+def _content(plan: Plan, outcomes: Mapping[str, Outcome], carried: Mapping[str, str], source: str) -> str:
     shared = shared_metadata(plan, source)
-    everything = metadata(plan, plan.tensors, tuple(riders), outcomes, riders, shared)
+    everything = metadata(plan, plan.tensors, tuple(carried), outcomes, carried, shared)
     notes = box.parse_object(everything[box.TENSORS])
     digests = box.parse_object(everything[box.DIGESTS])
-    arrays = [(n, d, s) for f in plan.files for n, d, s, _, _ in f.layout.entries if n in digests]
+    layouts = [f.layout for f in plan.files if isinstance(f.layout, FileLayout)]
+    arrays = [(n, d, s) for layout in layouts for n, d, s, _, _ in layout.entries if n in digests]
     return box.content_digest(
         box.content_lines(everything, notes, [(n, d, s, digests[n]) for n, d, s in arrays])
     )
@@ -314,9 +330,10 @@ def _write_loose(plan: Plan, stage: Path, content: str | None) -> None:
     """An index if there are several files, and the riders that are files of their own."""
     import json
 
-    if len(plan.files) > 1:
-        total = sum(f.layout.data_bytes for f in plan.files)
-        weight_map = {e[0]: f.name for f in plan.files for e in f.layout.entries}
+    if len(plan.files) > 1 and plan.to != GGUF:
+        laid = {f.name: f.layout for f in plan.files if isinstance(f.layout, FileLayout)}
+        total = sum(layout.data_bytes for layout in laid.values())
+        weight_map = {e[0]: name for name, layout in laid.items() for e in layout.entries}
         extra = {} if content is None else {box.CONTENT: content}
         index = {"metadata": {"total_size": total, **extra}, "weight_map": weight_map}
         text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from qformat.convert.cores import cores
-from qformat.convert.plan import QFORMAT, Plan, make_plan
+from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
+from qformat.convert.plan import GGUF, QFORMAT, Plan, make_plan
 from qformat.convert.recipe import Recipe, Rule, combine
 from qformat.convert.report import Report, report
 from qformat.convert.run import run
+from qformat.errors import RecipeError
+from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import open_checkpoint
 
 
@@ -24,12 +27,31 @@ def plan(
     to: str = QFORMAT,
     dtype: str | None = None,
     max_shard_size: int | None = None,
+    pure: bool = False,
 ) -> Plan:
     """What `convert` would do, exact to the byte, without doing it."""
+    opened = open_checkpoint(source)
+    if to == GGUF:
+        return _gguf_plan(opened, Path(target), scheme, recipe, rules, pure=pure)
     combined = combine(scheme, recipe, rules)
-    return make_plan(
-        open_checkpoint(source), Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size
-    )
+    return make_plan(opened, Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size)
+
+
+def _gguf_plan(
+    source: Checkpoint,
+    target: Path,
+    scheme: str | None,
+    recipe: Recipe | None,
+    rules: Iterable[Rule],
+    *,
+    pure: bool,
+) -> Plan:
+    if scheme is None:
+        return make_gguf_plan(source, target, combine(None, recipe, rules))
+    if recipe is not None:
+        raise RecipeError("give a scheme or a recipe, not both")
+    chosen, file_type = gguf_recipe(source, scheme, rules, pure=pure)
+    return make_gguf_plan(source, target, chosen, file_type)
 
 
 def convert(
@@ -42,6 +64,7 @@ def convert(
     to: str = QFORMAT,
     dtype: str | None = None,
     max_shard_size: int | None = None,
+    pure: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Callable[[int, str], None] | None = None,
@@ -57,7 +80,10 @@ def convert(
     recipe, rules
         A recipe instead of the policy; rules that come before either. The first match wins.
     to
-        ``"qformat"`` or ``"safetensors"`` (plain numbers, in their own dtype or in ``dtype``).
+        ``"qformat"``, ``"safetensors"`` (plain numbers, in their own dtype or in ``dtype``) or
+        ``"gguf"`` (from a GGUF, or a container made of one; without a scheme, the same bytes again).
+    pure
+        For GGUF: the one type for all matrices, where a scheme's name stands for a mixture.
     max_shard_size
         Bytes; splits the output over several files in a folder.
     progress
@@ -69,7 +95,15 @@ def convert(
         For anything wrong with the source, the recipe or the target; nothing is then written.
     """
     planned = plan(
-        source, target, scheme, recipe=recipe, rules=rules, to=to, dtype=dtype, max_shard_size=max_shard_size
+        source,
+        target,
+        scheme,
+        recipe=recipe,
+        rules=rules,
+        to=to,
+        dtype=dtype,
+        max_shard_size=max_shard_size,
+        pure=pure,
     )
     result = run(planned, threads=threads or cores(), overwrite=overwrite, progress=progress)
     return report(planned, result)

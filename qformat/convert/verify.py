@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qformat.convert.hashing import digest
@@ -14,7 +14,7 @@ from qformat.files import container as box
 from qformat.files.checkpoint import Stored
 from qformat.files.container import Container
 from qformat.files.opening import open_checkpoint
-from qformat.files.strict_json import parse_file
+from qformat.files.strict_json import canonical, parse_file
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ def _container_faults(
             if fault:
                 yield fault
     yield from _pad_faults(stored)
+    for part in container.parts:
+        yield from _spelling_faults(part)
     yield from _content_faults(container, stored)
 
 
@@ -108,6 +110,19 @@ def _pad_faults(stored: list[Stored]) -> Iterator[Fault]:
     for i, pad in enumerate(pads):
         if pad.name != f"{box.PAD_PREFIX}{i}" or pad.dtype != "U8":
             yield Fault(str(pad.file), pad.name, f"padding number {i} is not as it was written")
+
+
+_CAPITAL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u[0-9a-f]{0,3}[A-F]")
+
+
+def _spelling_faults(part: box.Part) -> Iterator[Fault]:
+    """JSON has two spellings of one character that differ in a bit; only one is allowed."""
+    file = str(part.file.path)
+    if _CAPITAL_ESCAPE.search(part.file.header):
+        yield Fault(file, None, "an escape in the header has a capital digit, which none is written with")
+    for key, value in ((box.TENSORS, part.notes), (box.DIGESTS, part.digests)):
+        if part.file.metadata[key] != canonical(value):
+            yield Fault(file, None, f"its metadata {key!r} is not canonical JSON")
 
 
 def _tensor_of(container: Container, array: Stored) -> str:
@@ -134,11 +149,19 @@ def _content_faults(container: Container, stored: list[Stored]) -> Iterator[Faul
 
 
 def _index_faults(container: Container) -> Iterator[Fault]:
-    folder = container.path if container.path.is_dir() else container.path.parent
-    for index in sorted(Path(folder).glob("*.safetensors.index.json")):
+    """The index of a set: the files' content digest, all of their arrays, and their bytes."""
+    if len(container.files) == 1:
+        return
+    path = container.path
+    stored = [s for p in container.parts for s in p.file.tensors.values()]
+    names = {s.name for s in stored if not s.name.startswith(box.PAD_PREFIX)}
+    for index in sorted(path.glob("*.safetensors.index.json")) if path.is_dir() else [path]:
         value = parse_file(index, "the index")
-        listed = (
-            value.get("metadata", {}).get(box.CONTENT) if isinstance(value.get("metadata"), dict) else None
-        )
-        if len(container.files) > 1 and listed != container.metadata[box.CONTENT]:
+        told = value.get("metadata")
+        told = told if isinstance(told, dict) else {}
+        if told.get(box.CONTENT) != container.metadata[box.CONTENT]:
             yield Fault(str(index), None, "its content digest is not the files'")
+        if told.get("total_size") != sum(s.nbytes for s in stored):
+            yield Fault(str(index), None, "its total_size is not that of the files")
+        if lost := names - set(value["weight_map"]):
+            yield Fault(str(index), min(lost), "the index does not list it")

@@ -18,7 +18,7 @@ from qformat.blocks.layout import planes
 from qformat.errors import FormatError
 from qformat.files import strict_json
 from qformat.files.checkpoint import Stored, TensorInfo
-from qformat.files.safetensors import Mapped, SafetensorsFile
+from qformat.files.safetensors import Mapped, SafetensorsFile, is_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,9 +98,9 @@ class Part:
             except FormatError as error:
                 raise FormatError(error.what, file=file.path) from None
         notes, digests = _json(file, TENSORS, dict), _json(file, DIGESTS, dict)
-        for key in (CONTENT, PROVENANCE):
-            if key not in file.metadata:
-                raise FormatError(f"its metadata lacks {key!r}", file=file.path)
+        _json(file, PROVENANCE, dict)
+        if CONTENT not in file.metadata:
+            raise FormatError(f"its metadata lacks {CONTENT!r}", file=file.path)
         wanted = {name for name in file.tensors if not name.startswith(PAD_PREFIX)}
         if set(digests) != wanted:
             odd = sorted(set(digests) ^ wanted)[0]
@@ -119,6 +119,8 @@ class Part:
             info = self._coded(name, descriptor)
             names = [s.name for s in info.planes.values()]
             first[names[0]] = name
+            if name in self.file.tensors:
+                raise FormatError("it is stored both coded and plain", file=self.file.path, tensor=name)
             if taken & set(names):
                 raise FormatError("a plane of it belongs to two tensors", file=self.file.path, tensor=name)
             taken.update(names)
@@ -153,7 +155,7 @@ class Part:
         index, shape, dtype = note["scheme"], note.get("shape"), note.get("dtype")
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(self.schemes):
             raise bad(f"its scheme must be an index into {SCHEMES}")
-        if not isinstance(shape, list) or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in shape):
+        if not isinstance(shape, list) or not all(is_count(n) for n in shape):
             raise bad("its shape must be an array of non-negative integers")
         if not isinstance(dtype, str) or not dtypes.is_quantizable(dtype):
             raise bad("its dtype must be a number type")
@@ -196,7 +198,10 @@ class Container:
             self._check_same_set(part)
         tensors: dict[str, TensorInfo] = {}
         for part in self.parts:
-            tensors.update(part.tensors())
+            found = part.tensors()
+            if both := tensors.keys() & found:
+                raise FormatError("another shard has it too", file=part.file.path, tensor=min(both))
+            tensors.update(found)
         self.tensors: Mapping[str, TensorInfo] = tensors
         self._attached = {
             s.name.removeprefix(FILE_PREFIX): s

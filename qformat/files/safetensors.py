@@ -80,7 +80,8 @@ def _metadata(value: Any, path: Path) -> dict[str, str]:
     return value
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether a JSON value can be a size or an offset."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
 
 
@@ -93,9 +94,9 @@ def _entry(name: str, value: Any, start: int, path: Path) -> Stored:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in dtypes.NAMES:
         raise bad(f"its dtype {str(dtype)[:40]!r} is unknown")
-    if not isinstance(shape, list) or not all(_is_count(n) for n in shape):
+    if not isinstance(shape, list) or not all(is_count(n) for n in shape):
         raise bad("its shape must be an array of non-negative integers")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_count(n) for n in offsets):
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(is_count(n) for n in offsets):
         raise bad("its data_offsets must be two non-negative integers")
     count = 1
     for n in shape:

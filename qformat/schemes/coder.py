@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from qformat.blocks.tiles import Tile, tiles
 from qformat.errors import DataError, FormatError, SchemeError
 from qformat.schemes.kernels import Kernel, kernel
 from qformat.schemes.scheme import Scheme
+from qformat.schemes.scratch import ALIGN, scratch
 
 # Source types that the kernels widen themselves; any other becomes float32 tile by tile.
 _KERNEL_DTYPES = ("F32", "F16", "BF16")
-_ALIGN = 64
 
 
 def plane_offset(plane: Plane, tile: Tile, cols: int) -> int:
@@ -71,26 +70,6 @@ def encode_tile(
     return stored, sums or Sums()
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Zeros on a 64-byte boundary, which JAX takes without a copy."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + _ALIGN, np.uint8)
-    start = -memory.ctypes.data % _ALIGN
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-_local = threading.local()
-
-
-def _scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """This thread's buffer for a purpose."""
-    buffers: dict[Any, NDArray[Any]] = _local.__dict__.setdefault("buffers", {})
-    key = (purpose, shape, np.dtype(dtype))
-    if key not in buffers:
-        buffers[key] = _aligned(shape, dtype)
-    return buffers[key]
-
-
 def _fill(
     kern: Kernel, values: NDArray[Any], fill: int | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -99,16 +78,16 @@ def _fill(
     per_row = -(-cols // kern.block)
     shape = (kern.blocks, kern.block)
     whole = rows * per_row == kern.blocks and cols % kern.block == 0
-    if whole and values.flags.c_contiguous and values.ctypes.data % _ALIGN == 0:
+    if whole and values.flags.c_contiguous and values.ctypes.data % ALIGN == 0:
         return values.reshape(shape), None
-    blocks = _scratch("values" if fill is None else "weights", shape, values.dtype)
+    blocks = scratch("values" if fill is None else "weights", shape, values.dtype)
     used = blocks.reshape(-1)[: rows * per_row * kern.block].reshape(rows, -1)
     used[:, :cols] = values
     if whole:
         return blocks, None
     used[:, cols:] = values[:, -1:] if fill is None else fill
     blocks.reshape(-1)[used.size :] = 0
-    mask = _scratch("mask", shape, np.bool_)
+    mask = scratch("mask", shape, np.bool_)
     mask[:] = False
     mask.reshape(-1)[: used.size].reshape(rows, -1)[:, :cols] = True
     return blocks, mask
@@ -195,7 +174,7 @@ def decode_tile(
         return decode_rows(layout, part, tile.cols)
     count = tile.rows * -(-tile.cols // kern.block)
     items = {}
-    for plane in planes(layout):
+    for plane in kern.planes:
         items[plane.name] = _items(kern, plane, part[plane.name], tile, count)
     values = kern.decode(items)[:count].reshape(tile.rows, -1)[:, : tile.cols]
     return values
@@ -213,13 +192,15 @@ def _items(kern: Kernel, plane: Plane, part: NDArray[Any], tile: Tile, count: in
     """A plane's part as a full tile of items, the way the kernel takes them."""
     if isinstance(plane.item, Codes) and plane.span == 1 and kern.block % 8 == 0:
         per_block = kern.block * plane.item.bits // 8
-        out = _scratch(plane.name, (kern.blocks, per_block), np.uint8)
+        out = scratch(plane.name, (kern.blocks, per_block), np.uint8)
         used = out.reshape(-1)[: count * per_block].reshape(tile.rows, -1)
         used[:, : part.shape[1]] = part
         used[:, part.shape[1] :] = 0
         return out
     opened = unpack_plane(plane, part, tile.cols, kern.block)
-    out = _scratch(plane.name, (kern.blocks, opened.shape[1]), opened.dtype)
+    if isinstance(plane.item, RawBlocks):
+        return opened
+    out = scratch(plane.name, (kern.blocks, opened.shape[1]), opened.dtype)
     out[:count] = opened
     return out
 
@@ -244,7 +225,7 @@ def encode(scheme: Scheme, array: NDArray[Any], *, threads: int = 2, figures: bo
     kern = kernel(scheme)
     rows, cols = rows_cols(array.shape)
     table = array.reshape(rows, cols)
-    out = {p.name: np.zeros(rows * p.row_bytes(cols), np.uint8) for p in planes(kern.layout)}
+    out = {p.name: np.empty(rows * p.row_bytes(cols), np.uint8) for p in kern.planes}
 
     def work(tile: Tile) -> Sums:
         stored, sums = encode_tile(kern, table[tile.slices], dtype, figures=figures)
@@ -258,14 +239,20 @@ def encode(scheme: Scheme, array: NDArray[Any], *, threads: int = 2, figures: bo
     return Encoded(out, total)
 
 
-def decode(scheme: Scheme, stored: Mapping[str, NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def decode(
+    scheme: Scheme, stored: Mapping[str, NDArray[np.uint8]], shape: tuple[int, ...], *, threads: int = 2
+) -> NDArray[np.float32]:
     """Decode planes that `encode` gave back to float32 of ``shape``."""
     kern = kernel(scheme)
     rows, cols = rows_cols(shape)
-    out = np.zeros((rows, cols), np.float32)
-    views = {p.name: plane_rows(p, stored[p.name], rows, cols) for p in planes(kern.layout)}
-    for tile in tiles(rows, cols, kern.block, kern.blocks):
+    out = np.empty((rows, cols), np.float32)
+    views = {p.name: plane_rows(p, stored[p.name], rows, cols) for p in kern.planes}
+
+    def work(tile: Tile) -> None:
         out[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, tiles(rows, cols, kern.block, kern.blocks)))
     return out.reshape(shape)
 
 

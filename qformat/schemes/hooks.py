@@ -9,6 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from qformat.schemes.mixture import Mixture
     from qformat.schemes.scheme import Scheme
 
 GROUP = "qformat"
@@ -22,4 +23,9 @@ class Hooks:
     @hookspec
     def qformat_schemes(self) -> Iterable[type[Scheme]]:
         """Return the scheme classes that this plugin provides."""
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def qformat_mixtures(self) -> Iterable[Mixture]:
+        """Return the named mixtures of schemes that this plugin provides."""
         raise AssertionError("a specification is never called")

@@ -1,6 +1,6 @@
 """Schemes as compiled kernels over tiles of one fixed shape, so that no tensor causes a new compile.
 
-A tile is small enough to stay in cache, about half a million weights. The same compiled code
+A tile is small enough to stay in cache, about a million weights. The same compiled code
 runs on every tile, whatever the tensor, so results do not depend on shapes or on threads.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -22,12 +23,13 @@ from jax import lax
 from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
-from qformat.blocks.layout import Codes, Layout, RawBlocks, block_size, planes
-from qformat.schemes.numerics import float_bits
+from qformat.blocks.layout import Codes, Floats, Layout, RawBlocks, block_size, planes, sections
+from qformat.schemes.numerics import float_bits, materialized
 from qformat.blocks.sums import Sums
+from qformat.schemes.records import Record
 from qformat.schemes.scheme import Scheme
 
-TILE = 1 << 19  # weights
+TILE = 1 << 20  # weights
 NO_FLOOR = np.float32(-np.inf)
 
 Items = Mapping[str, NDArray[Any]]
@@ -148,23 +150,38 @@ def _peaks(raw: Any, values: Any, dtype: str) -> Any:
     return jnp.max(float_bits(values) & 0x7FFFFFFF, axis=1)
 
 
-def _sums(values: Any, decoded: Any, mask: Any) -> Any:
+def _sums(values: Any, decoded: Any, mask: Any) -> tuple[Any, Any, Any, Any]:
+    """Partial sums of v*v, v*e and e*e and maxima of |e|, with e = v - decoded.
+
+    The sums over decoded values follow from these.
+    """
     error = values - decoded
     if mask is not None:
-        values, decoded, error = (jnp.where(mask, a, 0) for a in (values, decoded, error))
+        values, error = jnp.where(mask, values, 0), jnp.where(mask, error, 0)
+    lanes = math.gcd(values.shape[1], 16)
+    found = (values * values, values * error, error * error, jnp.abs(error))
+    for _ in range(3):
+        found = _eighths(found, lanes)
+    return found
 
-    def total(a: Any) -> Any:
-        return jnp.sum(jnp.sum(a, axis=1))
 
-    return jnp.stack(
-        [
-            total(values * values),
-            total(decoded * decoded),
-            total(values * decoded),
-            total(error * error),
-            jnp.max(jnp.abs(error)),
-        ]
-    )
+def _eighths(found: tuple[Any, ...], lanes: int) -> tuple[Any, ...]:
+    """Eight to one, all four together: over a short middle axis this becomes one vector loop."""
+
+    def join(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        return a[0] + b[0], a[1] + b[1], a[2] + b[2], jnp.where(a[3] > b[3], a[3], b[3])
+
+    found = tuple(a.reshape(-1) for a in found)
+    steps = math.gcd(found[0].size // lanes, 8)
+    zeros = (jnp.float32(0),) * 4
+    folded: tuple[Any, ...] = lax.reduce(tuple(a.reshape(-1, steps, lanes) for a in found), zeros, join, (1,))
+    return folded
+
+
+def _total(sums: tuple[Any, Any, Any, Any]) -> Sums:
+    value2, cross, error2 = (float(np.asarray(a).sum(dtype=np.float64)) for a in sums[:3])
+    worst = float(np.asarray(sums[3]).max())
+    return Sums(value2, max(0.0, value2 - 2 * cross + error2), value2 - cross, error2, worst)
 
 
 def _in_kernel(name: str, layout: Layout) -> int | None:
@@ -173,6 +190,20 @@ def _in_kernel(name: str, layout: Layout) -> int | None:
     if isinstance(plane.item, Codes) and plane.span == 1 and block_size(layout) % 8 == 0:
         return plane.item.bits
     return None
+
+
+def _types(layout: Layout) -> dict[str, tuple[np.dtype[Any], int]]:
+    """Type and items per block of each array that an encoder gives."""
+    if isinstance(layout, RawBlocks):
+        return {s.name: (dtypes.numpy_dtype(s.dtype), s.count) for s in sections(layout)}
+    size, found = block_size(layout), {}
+    for plane in planes(layout):
+        if isinstance(plane.item, Codes):
+            dtype = np.dtype(np.int8 if plane.item.signed else np.uint8)
+        elif isinstance(plane.item, Floats):
+            dtype = dtypes.numpy_dtype(plane.item.dtype)
+        found[plane.name] = dtype, size // plane.span
+    return found
 
 
 class Kernel:
@@ -187,8 +218,14 @@ class Kernel:
         self.scheme = scheme
         self.layout = scheme.layout()
         self.planes = planes(self.layout)
+        self.record = Record(self.layout) if isinstance(self.layout, RawBlocks) else None
         self.block = block_size(self.layout)
+        self.types = _types(self.layout)
         self.blocks = max(8, TILE // self.block // 8 * 8)
+        if self.record and self.block >= 256:
+            # Searches keep one row per element of a sub-block. Rows a power of two apart share few
+            # places in the cache: just below one, they are twice as fast.
+            self.blocks = self.blocks // 2 - 2
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
         self._decode = jit(self._decode_tile)
 
@@ -208,13 +245,16 @@ class Kernel:
         """
         items, sums, peaks = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
         out = {name: np.asarray(array) for name, array in items.items()}
-        measured = None if sums is None else Sums(*(float(x) for x in np.asarray(sums)))
+        if self.record:
+            out = {"blocks": self.record.join(out)}
+        measured = None if sums is None else _total(sums)
         peak = np.asarray(peaks).max()
         return out, measured, float((np.uint32(peak) << (16 if dtype == "BF16" else 0)).view(np.float32))
 
     def decode(self, items: Items) -> NDArray[np.float32]:
-        """Decode a full tile of planes to float32 ``[blocks, block]``."""
-        return np.asarray(self._decode(dict(items), NO_FLOOR))
+        """Decode a full tile of planes to float32 ``[blocks, block]``; raw blocks may be fewer."""
+        parts = self.record.split(items["blocks"], self.blocks) if self.record else dict(items)
+        return np.asarray(self._decode(parts, NO_FLOOR))
 
     def _encode_tile(
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
@@ -224,30 +264,29 @@ class Kernel:
         items = {k: self._item(k, a) for k, a in self.scheme.encode(values, weights).items()}
         sums = None
         if figures:
+            names, arrays = zip(*items.items(), strict=True)
+            items = dict(zip(names, materialized(*arrays), strict=True))
             decoded = self.scheme.decode(items, _uncontracted(floor))
             sums = _sums(values, decoded, mask)
         return {k: self._packed(k, a) for k, a in items.items()}, sums, peaks
 
     def _item(self, name: str, array: Any) -> Any:
-        """An encoder's array as the plane's own type and shape."""
-        plane = next((p for p in planes(self.layout) if p.name == name), None)
-        if plane is None:
+        """An encoder's array as the plane's (or the raw block's section's) own type and shape."""
+        if name not in self.types:
             raise KeyError(f"scheme {self.scheme.id} encodes a plane {name!r} that its layout does not have")
-        per_block = plane.item.size if isinstance(plane.item, RawBlocks) else self.block // plane.span
-        array = array.reshape(array.shape[0], per_block)
-        if isinstance(plane.item, RawBlocks):
-            return array.astype(jnp.uint8)
-        if isinstance(plane.item, Codes):
-            return array.astype(jnp.int8 if plane.item.signed else jnp.uint8)
-        return array.astype(dtypes.numpy_dtype(plane.item.dtype))
+        dtype, per_block = self.types[name]
+        array = array.reshape(-1, per_block)
+        if array.dtype != dtype and array.dtype.itemsize == dtype.itemsize == 1:
+            return lax.bitcast_convert_type(array, dtype)
+        return array.astype(dtype)
 
     def _packed(self, name: str, array: Any) -> Any:
-        bits = _in_kernel(name, self.layout)
+        bits = None if self.record else _in_kernel(name, self.layout)
         return array if bits is None else pack(array, bits)
 
     def _decode_tile(self, items: dict[str, Any], floor: Any) -> Any:
         opened = dict(items)
-        for plane in planes(self.layout):
+        for plane in self.planes if self.record is None else ():
             bits = _in_kernel(plane.name, self.layout)
             if bits is not None and isinstance(plane.item, Codes):
                 opened[plane.name] = unpack(items[plane.name], bits, signed=plane.item.signed)

@@ -62,8 +62,34 @@ def materialized(*arrays: Any) -> tuple[Any, ...]:
     XLA fuses a cheap producer into each of its consumers, which then computes it anew for every
     element. A branch that the compiler cannot foresee is what it does not fuse across.
     """
-    first = arrays[0].reshape(-1)[0]
-    word = float_bits(first) if first.dtype == jnp.float32 else first.astype(jnp.int32)
+    first = jnp.real(arrays[0].reshape(-1)[0])
+    word = lax.bitcast_convert_type(first, f"int{first.dtype.itemsize * 8}")
     taken = (word | 1) != 0  # always; a branch that doubles is there for the compiler only
     kept: tuple[Any, ...] = lax.cond(taken, lambda a: a, lambda a: tuple(x + x for x in a), arrays)
     return kept
+
+
+def hidden_zero(values: Any) -> Any:
+    """A float32 zero of which the compiler does not know that it is one, made from finite values.
+
+    ``(a * b + zero) + c`` rounds twice, where ``a * b + c`` may be joined into one rounding.
+    """
+    finite = (float_bits(values.reshape(-1)[0]) & _MAGNITUDE) < 0x7F800000
+    return jnp.where(finite, jnp.float32(0), jnp.float32(jnp.nan))
+
+
+def divided(values: Any, by: Any, zero: Any) -> Any:
+    """``values / by`` by a true division, ``by`` being a constant or one number for many.
+
+    The compiler would multiply with the reciprocal of what it knows or sees broadcast, and turn
+    1 / (a / b) into b / a; maxima that change nothing keep it from both.
+    """
+    positive = jnp.maximum(by + zero, -jnp.abs(values))
+    return jnp.maximum(values / positive, zero - jnp.float32(3e38))
+
+
+def rounded_away(values: Any, low: float, high: float) -> Any:
+    """``clip(round(values), low, high)``, ties away from zero as C's roundf has them, as int32."""
+    near = jnp.clip(values, low, high)
+    half = (float_bits(near) & jnp.int32(-(2**31))) | float_bits(jnp.float32(0.49999997))
+    return (near + bits_float(half)).astype(jnp.int32)

@@ -20,6 +20,7 @@ import pluggy
 from qformat.blocks.descriptor import Provider, SchemeRecord
 from qformat.errors import PluginError, SchemeError
 from qformat.schemes.hooks import GROUP, Hooks
+from qformat.schemes.mixture import Mixture
 from qformat.schemes.scheme import Scheme
 
 ENVIRONMENT = "QFORMAT_PLUGINS"
@@ -54,6 +55,7 @@ class Registry:
     def __init__(self, files: tuple[Path, ...] = ()) -> None:
         self.plugins: list[PluginInfo] = []
         self._schemes: dict[str, _Owned] = {}
+        self._mixtures: dict[str, Mixture] = {}
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
         for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
@@ -80,19 +82,25 @@ class Registry:
 
     def _register(self, info: PluginInfo, module: Any) -> None:
         self._manager.register(module, name=f"{info.distribution}:{info.name}")
-        found = list(self._manager.subset_hook_caller("qformat_schemes", self._others(module))())
-        schemes = [scheme for group in found for scheme in group]
+        schemes = self._ask(module, "qformat_schemes")
+        mixtures = self._ask(module, "qformat_mixtures")
         for scheme in schemes:
             _check(scheme)
             taken = self._schemes.get(scheme.id)
             if taken is not None:
                 raise SchemeError(f"scheme {scheme.id!r} is already provided by {taken.plugin.distribution}")
+        for mixture in mixtures:
+            if not isinstance(mixture, Mixture) or mixture.id in self._mixtures:
+                raise SchemeError(f"{mixture!r} is not a mixture, or its name is taken")
         for scheme in schemes:
             self._schemes[scheme.id] = _Owned(scheme, info)
             info.schemes.append(scheme.id)
+        self._mixtures.update({m.id: m for m in mixtures})
 
-    def _others(self, module: Any) -> list[Any]:
-        return [p for p in self._manager.get_plugins() if p is not module]
+    def _ask(self, module: Any, hook: str) -> list[Any]:
+        """What one plugin alone answers to a hook."""
+        others = [p for p in self._manager.get_plugins() if p is not module]
+        return [item for group in self._manager.subset_hook_caller(hook, others)() for item in group]
 
     def broken(self) -> list[PluginInfo]:
         """The plugins that did not load."""
@@ -102,6 +110,15 @@ class Registry:
         """All schemes with the plugin that gave each, by id."""
         for name in sorted(self._schemes):
             yield self._schemes[name].scheme, self._schemes[name].plugin
+
+    def mixtures(self) -> Iterator[Mixture]:
+        """All mixtures, by id."""
+        for name in sorted(self._mixtures):
+            yield self._mixtures[name]
+
+    def mixture(self, name: str) -> Mixture | None:
+        """The mixture of that name, if there is one."""
+        return self._mixtures.get(name)
 
     def parse(self, spec: str) -> Scheme:
         """The scheme that ``id:option=value,…`` asks for.

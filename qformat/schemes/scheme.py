@@ -67,6 +67,10 @@ class Scheme:
         """The scheme for embeddings and output head under the default policy; itself by default."""
         return self
 
+    def fallback(self) -> str:
+        """A scheme or cast for rows that its block does not divide, where a format holds no others."""
+        return "f16"
+
     # --- what follows from the above --------------------------------------------------------
 
     @property

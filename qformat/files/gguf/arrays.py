@@ -63,7 +63,7 @@ class StringArray(Sequence[str]):
     def __init__(self, extent: strings.Extent, data: NDArray[Any], path: Path, key: str) -> None:
         self._extent = extent
         self._data = data
-        self._buffer = memoryview(data)
+        self._buffer = data.data
         self._path, self._key = path, key
         self._last: tuple[int, list[int]] | None = None  # the window that was asked for last
 

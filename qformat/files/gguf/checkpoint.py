@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qformat.blocks import dtypes
 from qformat.errors import FormatError
 from qformat.files.checkpoint import Stored, TensorInfo
-from qformat.files.gguf.file import GGUFFile
+from qformat.files.gguf.file import GGUFFile, Tensors
 from qformat.files.gguf.types import CODES, ValueType
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ class GGUFCheckpoint:
         self.keyvalues = shards[0].header.keyvalues
         self.metadata: Mapping[str, str] = {k: v.describe() for k, v in self.keyvalues.items()}
         self.attachments: Mapping[str, int] = {}
+        self.digests: Mapping[str, str] = {}  # GGUF has none
         self.notes = tuple(note for s in shards for note in s.notes)
-        self.tensors: dict[str, TensorInfo] = {}
-        for shard in shards:
-            self._add(shard)
+        self.tensors: Mapping[str, TensorInfo] = _joined(shards)
         self._data = {s.path: s.data for s in shards}
 
     @classmethod
@@ -67,15 +66,6 @@ class GGUFCheckpoint:
         _check_total(shards)
         return cls(path, shards)
 
-    def _add(self, shard: GGUFFile) -> None:
-        for name, info in shard.tensors.items():
-            if name in self.tensors:
-                raise FormatError(
-                    "an earlier shard has a tensor of this name, too", file=shard.path, tensor=name,
-                    hint="the shards are of two different models",
-                )  # fmt: skip
-            self.tensors[name] = info
-
     def stored_bytes(self, stored: Stored) -> NDArray[Any]:
         """The bytes of any stored array, mapped."""
         return self._data[stored.file][stored.data_offset : stored.data_offset + stored.nbytes]
@@ -89,6 +79,35 @@ class GGUFCheckpoint:
     def read_attachment(self, name: str) -> bytes:
         """A GGUF carries no files: its tokenizer is in the key-values."""
         raise FormatError(f"a GGUF file has no attachment {name!r}", file=self.path)
+
+
+def _joined(shards: list[GGUFFile]) -> Mapping[str, TensorInfo]:
+    """The tensors of all shards, in order."""
+    owners: dict[str, Tensors] = {}
+    for shard in shards:
+        for name in shard.tensors:
+            if name in owners:
+                what = "an earlier shard has a tensor of this name, too"
+                hint = "the shards are of two different models"
+                raise FormatError(what, file=shard.path, tensor=name, hint=hint)
+            owners[name] = shard.tensors
+    return shards[0].tensors if len(shards) == 1 else _Joined(owners)
+
+
+class _Joined(Mapping[str, TensorInfo]):
+    """The tensors of several files, each described when it is first asked for."""
+
+    def __init__(self, owners: dict[str, Tensors]) -> None:
+        self._owners = owners
+
+    def __getitem__(self, name: str) -> TensorInfo:
+        return self._owners[name][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._owners)
+
+    def __len__(self) -> int:
+        return len(self._owners)
 
 
 def shard_name(stem: str, no: int, count: int) -> str:

@@ -36,14 +36,16 @@ class Cursor:
         where = self.at if at is None else at
         return FormatError(what, file=self.path, tensor=tensor, offset=where, hint=hint)
 
-    def need(self, count: int, what: str) -> None:
+    def need(self, count: int, what: str, tensor: str | None = None) -> None:
         """Check that ``count`` bytes follow."""
-        if count > self.left:
-            raise self.error(f"{what} needs {count:,} bytes, but the file ends after {self.left:,}", hint=CUT_SHORT)
+        left = self.size - self.at
+        if count > left:
+            said = f"{what} needs {count:,} bytes, but the file ends after {left:,}"
+            raise self.error(said, tensor=tensor, hint=CUT_SHORT)
 
-    def u32(self, what: str) -> int:
+    def u32(self, what: str, tensor: str | None = None) -> int:
         """Read a u32."""
-        self.need(4, what)
+        self.need(4, what, tensor)
         (value,) = _U32.unpack_from(self.buffer, self.at)
         self.at += 4
         return int(value)
@@ -58,7 +60,7 @@ class Cursor:
     def name(self, what: str) -> str:
         """Read a key or a tensor's name, which must be UTF-8 of sane length."""
         start = self.at
-        length = self.u64(f"the length of {what}")
+        length = self.u64(what)
         if length > MAX_NAME:
             raise self.error(f"{what} claims {length:,} bytes; {MAX_NAME:,} are allowed", at=start)
         self.need(length, what)

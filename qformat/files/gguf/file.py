@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class GGUFFile:
     path: Path
     header: Header
     placed: tuple[Placed, ...]
-    tensors: Mapping[str, TensorInfo]
+    tensors: Tensors
     data: NDArray[Any] = field(repr=False)  # the whole file, mapped
     notes: tuple[str, ...] = ()
 
@@ -45,8 +45,27 @@ class GGUFFile:
         data = _map(path)
         header = headers.parse(data, path)
         placed = place(header, data.size)
-        tensors = {p.entry.name: _describe(p, path) for p in placed}
-        return cls(path, header, placed, tensors, data, notes(header, placed, data.size))
+        return cls(path, header, placed, Tensors(placed, path), data, notes(header, placed, data.size))
+
+
+class Tensors(Mapping[str, TensorInfo]):
+    """The tensors of a file in its order, each described when it is first asked for."""
+
+    def __init__(self, placed: tuple[Placed, ...], path: Path) -> None:
+        self._placed = {p.entry.name: p for p in placed}
+        self._path = path
+        self._made: dict[str, TensorInfo] = {}
+
+    def __getitem__(self, name: str) -> TensorInfo:
+        if name not in self._made:
+            self._made[name] = _describe(self._placed[name], self._path)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._placed)
+
+    def __len__(self) -> int:
+        return len(self._placed)
 
 
 def _map(path: Path) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qformat.errors import FormatError
 from qformat.files.gguf import keyvalues
@@ -31,10 +31,10 @@ SMALLEST_INFO = 8 + 4 + 4 + 8  # a name of no bytes, no dimensions, a type, an o
 
 _MAGIC_VERSION = struct.Struct("<4sI")
 _TYPE_OFFSET = struct.Struct("<IQ")
+_DIMS = [struct.Struct(f"<{n}Q") for n in range(MAX_DIMS + 1)]
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """A tensor info as the header has it: dimensions fastest first, offset from the data's start.
 
     ``type`` is None for a number that is not in the table; ``nbytes`` is then unknown, too.
@@ -80,15 +80,15 @@ def parse(data: NDArray[Any], path: Path) -> Header:
     FormatError
         For anything that the format forbids or that the bytes there cannot hold.
     """
-    cursor = Cursor(memoryview(data), path)
+    cursor = Cursor(data.data, path)
     version, tensors, keys = _head(cursor)
     values = keyvalues.parse(cursor, data, keys)
     alignment = _alignment(values)
     _check_count(cursor, tensors, MAX_TENSORS, SMALLEST_INFO, "tensors")
     seen: set[str] = set()
     entries = []
-    for i in range(tensors):
-        entry = _entry(cursor, i, tensors)
+    for _ in range(tensors):
+        entry = _entry(cursor)
         if entry.name in seen:
             raise cursor.error("a second tensor has this name", at=entry.at, tensor=entry.name)
         seen.add(entry.name)
@@ -150,28 +150,41 @@ def _alignment(values: KeyValues) -> int:
     return int(found)
 
 
-def _entry(cursor: Cursor, i: int, count: int) -> TensorEntry:
+def _entry(cursor: Cursor) -> TensorEntry:
     start = cursor.at
-    name = cursor.name(f"the name of tensor {i + 1} of {count}")
-    dims = _dims(cursor, name)
-    cursor.need(_TYPE_OFFSET.size, f"the info of tensor {name!r}")
+    name = cursor.name("a tensor's name")
+    dims, largest = _dims(cursor, name)
+    cursor.need(_TYPE_OFFSET.size, "its type and offset", name)
     at = cursor.at
     number, offset = _TYPE_OFFSET.unpack_from(cursor.buffer, at)
     cursor.at += _TYPE_OFFSET.size
     if offset >= MAX_COUNT:
         raise cursor.error(f"its offset {offset} is past 2**63", at=at + 4, tensor=name)
     kind = TENSOR_TYPES.get(number)
-    nbytes = None if kind is None else _nbytes(cursor, name, dims, kind, at)
+    nbytes = None
+    if kind is not None:
+        row = dims[0] if dims else 1
+        if row % kind.block:
+            what = f"its rows have {row} elements, no multiple of the {kind.block} in a block of {kind.name}"
+            raise cursor.error(what, at=at, tensor=name)
+        nbytes = -(-largest // kind.block) * kind.size
+        if nbytes >= MAX_COUNT:
+            raise cursor.error(f"its dimensions {list(dims)} make more than 2**63 bytes", at=at, tensor=name)
+        if 0 in dims:
+            nbytes = 0
     return TensorEntry(name, dims, number, kind, nbytes, offset, start)
 
 
-def _dims(cursor: Cursor, name: str) -> tuple[int, ...]:
+def _dims(cursor: Cursor, name: str) -> tuple[tuple[int, ...], int]:
+    """A tensor's dimensions, and the product of those that are not zero."""
     start = cursor.at
-    count = cursor.u32(f"the number of dimensions of tensor {name!r}")
+    count = cursor.u32("its number of dimensions", name)
     if count > MAX_DIMS:
-        raise cursor.error(f"it claims {count:,} dimensions; qformat reads up to {MAX_DIMS}", at=start, tensor=name)
-    cursor.need(8 * count, f"the {count} dimensions of tensor {name!r}")
-    dims: tuple[int, ...] = struct.unpack_from(f"<{count}Q", cursor.buffer, cursor.at)
+        raise cursor.error(
+            f"it claims {count:,} dimensions; qformat reads up to {MAX_DIMS}", at=start, tensor=name
+        )
+    cursor.need(8 * count, "its dimensions", name)
+    dims: tuple[int, ...] = _DIMS[count].unpack_from(cursor.buffer, cursor.at)
     cursor.at += 8 * count
     # A zero among them must not hide a product that would overflow where sizes are computed.
     product = 1
@@ -180,18 +193,4 @@ def _dims(cursor: Cursor, name: str) -> tuple[int, ...]:
         if product >= MAX_COUNT:
             what = f"its dimensions {list(dims)} make more than 2**63 elements"
             raise cursor.error(what, at=start + 4, tensor=name)
-    return dims
-
-
-def _nbytes(cursor: Cursor, name: str, dims: tuple[int, ...], kind: TensorType, at: int) -> int:
-    row = dims[0] if dims else 1
-    if row % kind.block:
-        what = f"its rows have {row} elements, no multiple of the {kind.block} in a block of {kind.name}"
-        raise cursor.error(what, at=at, tensor=name)
-    elements, largest = 1, 1
-    for n in dims:
-        elements *= n
-        largest *= n or 1
-    if -(-largest // kind.block) * kind.size >= MAX_COUNT:
-        raise cursor.error(f"its dimensions {list(dims)} make more than 2**63 bytes", at=at, tensor=name)
-    return elements // kind.block * kind.size
+    return dims, product

@@ -63,12 +63,12 @@ class Value:
             return NumberArray(self.item, self.count, self.data[self.offset + 12 : self.offset + self.nbytes])
         if self.type is ValueType.STRING:
             return self._text()
-        (number,) = struct.unpack_from("<" + CODES[self.type], self.data, self.offset)
+        (number,) = struct.unpack_from("<" + CODES[self.type], self.data.data, self.offset)
         return number  # type: ignore[no-any-return]
 
     def _text(self) -> str:
         try:
-            return str(memoryview(self.data)[self.offset + 8 : self.offset + self.nbytes], "utf-8")
+            return str(self.data.data[self.offset + 8 : self.offset + self.nbytes], "utf-8")
         except UnicodeDecodeError as error:
             raise FormatError(
                 f"the value of key {self.key!r} is not valid UTF-8: {error.reason}",
@@ -185,7 +185,9 @@ def _value(cursor: Cursor, data: NDArray[Any], key: str) -> Value:
     if kind is ValueType.STRING:
         length = cursor.u64(f"the length of key {key!r}")
         if length > cursor.left:
-            what = f"the string of key {key!r} claims {length:,} bytes, but the file ends after {cursor.left:,}"
+            what = (
+                f"the string of key {key!r} claims {length:,} bytes, but the file ends after {cursor.left:,}"
+            )
             raise cursor.error(what, at=start, hint=CUT_SHORT)
         cursor.at += length
     else:
@@ -200,7 +202,9 @@ def _type(cursor: Cursor, what: str) -> ValueType:
     number = cursor.u32(what)
     kind = VALUE_TYPES.get(number)
     if kind is None:
-        raise cursor.error(f"{what} is {number}; the types known are 0 to {max(VALUE_TYPES)}", at=cursor.at - 4)
+        raise cursor.error(
+            f"{what} is {number}; the types known are 0 to {max(VALUE_TYPES)}", at=cursor.at - 4
+        )
     return kind
 
 
@@ -213,7 +217,9 @@ def _array(cursor: Cursor, data: NDArray[Any], key: str) -> Value:
     count = cursor.u64(f"the number of items of key {key!r}")
     least = count * (8 if item is ValueType.STRING else WIDTHS[item])
     if least > cursor.left:
-        what = f"key {key!r} claims {count:,} items of type {item.label}, which need at least {least:,} bytes, "
+        what = (
+            f"key {key!r} claims {count:,} items of type {item.label}, which need at least {least:,} bytes, "
+        )
         raise cursor.error(what + f"but the file ends after {cursor.left:,}", at=start + 4, hint=CUT_SHORT)
     extent = None
     if item is ValueType.STRING:
@@ -230,10 +236,10 @@ def _walk(cursor: Cursor, data: NDArray[Any], key: str, count: int) -> strings.E
     try:
         return strings.walk(data, cursor.at, count)
     except strings.TruncatedStringError as error:
-        claims = "begins" if error.length is None else f"claims {error.length:,} bytes"
-        left = cursor.size - error.offset
-        what = f"string {error.index} of {count} of key {key!r} {claims} {left:,} bytes before the end of the file"
-        raise cursor.error(what, at=error.offset, hint=CUT_SHORT) from None
+        needs = 8 if error.length is None else 8 + error.length
+        what = f"string {error.index} of {count} of key {key!r} needs {needs:,} bytes"
+        left = f"but the file ends after {cursor.size - error.offset:,}"
+        raise cursor.error(f"{what}, {left}", at=error.offset, hint=CUT_SHORT) from None
 
 
 def _check_bools(cursor: Cursor, raw: NDArray[Any], key: str) -> None:

@@ -8,7 +8,7 @@ bytes, more than 4 dimensions, types it does not know.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qformat.errors import FormatError
 from qformat.files.gguf.cursor import CUT_SHORT, DAMAGED
@@ -16,8 +16,7 @@ from qformat.files.gguf.header import Header, TensorEntry
 from qformat.files.gguf.types import LLAMA_MAX_DIMS, LLAMA_MAX_NAME
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A tensor's bytes in the file."""
 
     entry: TensorEntry
@@ -52,7 +51,7 @@ def place(header: Header, size: int) -> tuple[Placed, ...]:
         if begin + nbytes > size:
             raise _past_the_end(header, placed, size)
         if last is not None and begin < last.end:
-            what = f"its data begins at byte {begin}, before the {last.nbytes:,} bytes of {last.entry.name!r} end"
+            what = f"its data begins at byte {begin}, where that of {last.entry.name!r} has not ended"
             raise FormatError(what, file=header.path, tensor=entry.name, offset=entry.at, hint=DAMAGED)
         if nbytes:
             last = placed
@@ -77,7 +76,7 @@ def _inferred(entry: TensorEntry, room: int) -> int:
 def _past_the_end(header: Header, placed: Placed, size: int) -> FormatError:
     left = max(size - placed.begin, 0)
     return FormatError(
-        f"its {placed.nbytes:,} bytes from byte {placed.begin} on reach past the end of the file; {left:,} are there",
+        f"it needs {placed.nbytes:,} bytes from byte {placed.begin} on, but the file ends after {left:,}",
         file=header.path,
         tensor=placed.entry.name,
         offset=placed.entry.at,
@@ -100,7 +99,10 @@ def notes(header: Header, placed: tuple[Placed, ...], size: int) -> tuple[str, .
     """What llama.cpp would refuse or overlook in a file that can be read."""
     entries = header.entries
     found = [
-        _note([e for e in entries if len(e.name.encode()) > LLAMA_MAX_NAME], f"names over {LLAMA_MAX_NAME} bytes"),
+        _note(
+            [e for e in entries if len(e.name.encode()) > LLAMA_MAX_NAME],
+            f"names over {LLAMA_MAX_NAME} bytes",
+        ),
         _note([e for e in entries if len(e.dims) > LLAMA_MAX_DIMS], f"more than {LLAMA_MAX_DIMS} dimensions"),
         _note([e for e in entries if e.type is None], "a type that qformat does not know"),
         _note(_out_of_place(header, placed), "offsets that do not follow on the tensor before"),

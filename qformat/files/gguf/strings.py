@@ -10,10 +10,10 @@ where a string of 1 to 255 bytes begins, a byte that is not 0 is followed by sev
     05 00 00 00 00 00 00 00  h  e  l  l  o  02 00 00 00 00 00 00 00  y  o  ...
     ^head                                   ^head
 
-That only proposes heads. The proposal counts if each head plus 8 plus its length is the next head,
-from a first that is known to be one, which proves by induction what stepping would have found. If a
-window does not prove (empty strings, strings of 256 bytes or more, text with zeros in it), that
-window is stepped through.
+That only proposes heads. They count as far as each head plus 8 plus its length is the next head,
+from a first that is known to be one, which proves by induction what stepping would have found. Where
+the chain breaks (an empty string, one of 256 bytes or more, text with zeros in it), single steps
+lead on until they meet a proposed head again; where it breaks often, the window is stepped through.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WINDOW = 1 << 17  # fits the L2 cache with its temporaries
+# Fits the L2 cache with its temporaries; from 128 KiB on, malloc would map each of them anew.
+WINDOW = 120 << 10
 FEW = 32  # strings that are stepped through without a search
+MAX_RUNS, MAX_STEPS = 64, 256  # in a window; with more of them plain stepping is faster
 
 _LENGTH = struct.Struct("<Q")
 
@@ -90,41 +92,76 @@ def window(data: NDArray[Any], start: int, count: int) -> tuple[NDArray[Any], in
 
 
 def _search(data: NDArray[Any], start: int, stop: int, count: int) -> tuple[NDArray[Any], int] | None:
-    """The heads in a window if they can be proved, else None."""
+    """The heads in a window as far as they can be proved; None if that is not one."""
     import numpy as np
 
     part = data[start : stop + 8]
-    if part.size < 16 or part[1:8].any():
+    if part.size < 16:
         return None
     zero = part == 0
     two = zero[:-1] & zero[1:]
     four = two[:-2] & two[2:]
     seven = four[:-3] & four[3:]  # at p: bytes p to p + 6 are all zero
-    heads = np.flatnonzero(seven[1:] > zero[: seven.size - 1])[:count]
-    if heads.size == 0 or heads[0] != 0:
-        return None
-    nexts = heads + part[heads]
+    is_head = seven[1:] > seven[:-1]
+    heads = np.flatnonzero(is_head)
+    nexts = heads + part.take(heads)
     nexts += 8
-    end = start + int(nexts[-1])
-    if end > data.size or not np.array_equal(nexts[:-1], heads[1:]):
+    runs, at = _chain(part, is_head, heads, nexts, count)
+    if at is None:
         return None
-    heads += start
-    return heads, end
+    if start + at > data.size:  # the last string cannot be there: stepping says so
+        at = int(runs[-1][-1])
+        runs[-1] = runs[-1][:-1]
+    found = np.concatenate([heads[:0], *(np.asarray(run, np.int64) for run in runs)])
+    return (found + start, start + at) if found.size else None
+
+
+def _chain(
+    part: NDArray[Any], is_head: NDArray[Any], heads: NDArray[Any], nexts: NDArray[Any], count: int
+) -> tuple[list[Any], int | None]:
+    """Runs of heads from offset 0 on, and where they lead: proved ones, and single steps between them.
+
+    None in place of where they lead if the chain breaks too often for this to be worth it.
+    """
+    import numpy as np
+
+    # The heads after which the chain breaks; it ends with the last.
+    breaks = np.append(np.flatnonzero(nexts[:-1] != heads[1:]), heads.size - 1)
+    runs: list[Any] = []
+    at, left, steps = 0, count, 0
+    while left and at < is_head.size:
+        if len(runs) > MAX_RUNS or steps > MAX_STEPS:
+            return runs, None
+        if is_head[at]:
+            first = int(heads.searchsorted(at))
+            run = heads[first : min(int(breaks[breaks.searchsorted(first)]) + 1, first + left)]
+            runs.append(run)
+            left -= run.size
+            at = int(nexts[first + run.size - 1])
+        else:
+            if not runs or not isinstance(runs[-1], list):
+                runs.append([])
+            runs[-1].append(at)
+            left, steps = left - 1, steps + 1
+            at += 8 + _LENGTH.unpack_from(part.data, at)[0]
+    return runs, at
 
 
 def _step(data: NDArray[Any], start: int, stop: int, count: int) -> tuple[NDArray[Any], int]:
     """The heads in a window, one after the other."""
     import numpy as np
 
-    buffer, size, at = memoryview(data), data.size, start
+    buffer, size, at = data.data, data.size, start
     heads = array("q")
     length_at = _LENGTH.unpack_from
-    while len(heads) < count and (at < stop or not heads):
-        if size - at < 8:
-            raise TruncatedStringError(len(heads), at, None)
+    for i in range(count):
+        if i and at >= stop:
+            break
+        if at + 8 > size:
+            raise TruncatedStringError(i, at, None)
         (length,) = length_at(buffer, at)
-        if length > size - at - 8:
-            raise TruncatedStringError(len(heads), at, length)
         heads.append(at)
         at += 8 + length
+        if at > size:
+            raise TruncatedStringError(i, heads[-1], length)
     return np.frombuffer(heads, np.int64), at

@@ -1,0 +1,97 @@
+"""What ggml's block types share: raw records, two-byte scales, bits spread over rows of bytes.
+
+ggml is the reference: encoders give the bits that its scalar C code gives without importance
+weights, compiled without contraction of a * b + c. Numbers below 2**-126 count as zero here, so
+blocks of nothing but numbers about that small may differ in codes whose scale is zero anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qformat.errors import SchemeError
+from qformat.schemes import Field, RawBlocks, Scheme
+
+
+@dataclass(frozen=True)
+class Ggml(Scheme):
+    """One of ggml's types: records of ``size`` bytes for ``block`` elements."""
+
+    block: ClassVar[int]
+    size: ClassVar[int]
+    fields: ClassVar[tuple[Field, ...]] = ()
+
+    def layout(self) -> RawBlocks:
+        return RawBlocks(self.size, self.block, self.fields)
+
+    def sensitive(self) -> Scheme:
+        from qformat_plugins.ggml.legacy import Q8_0
+
+        return self if self.bpw >= 8 else Q8_0()
+
+    def fallback(self) -> str:
+        from qformat_plugins.ggml.mixtures import FALLBACK
+
+        return FALLBACK.get(self.id, "f16")
+
+
+@dataclass(frozen=True)
+class DecodeOnly(Ggml):
+    """A type that needs ggml's own search and importance weights to be encoded well."""
+
+    encodes: ClassVar[bool] = False
+
+    def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
+        raise SchemeError(f"{self.id} can be decoded but not encoded", hint="choose another scheme")
+
+
+def f16(name: str, byte: int) -> Field:
+    """A two-byte float at a byte of the record."""
+    return Field(name, byte * 8, 16, kind="F16")
+
+
+def bytewise(name: str, byte: int, count: int, *, at: int = 0, bits: int = 8) -> Field:
+    """The same ``bits`` of ``count`` bytes in a row, from bit ``at`` of each."""
+    return Field(name, byte * 8 + at, bits, count, step=8 if bits < 8 else 0)
+
+
+def spread(data: Any, bits: int, span: int) -> Any:
+    """Codes that lie ``bits`` wide beside each other in rows of ``span`` bytes, as uint8.
+
+    Byte ``k`` of a row holds elements ``k``, ``k + span``, … of its stretch, lowest bits first:
+    ``[n, rows * span]`` bytes become ``[n, rows, 8 / bits, span]`` codes.
+    """
+    import jax.numpy as jnp
+
+    shifts = jnp.arange(0, 8, bits, dtype=jnp.uint8)[:, None]
+    rows = data.reshape(data.shape[0], -1, 1, span)
+    return (rows >> shifts) & jnp.uint8((1 << bits) - 1)
+
+
+def gathered(codes: Any, bits: int, span: int) -> Any:
+    """The reverse of `spread`: codes ``[n, elements]`` to bytes ``[n, elements * bits / 8]``."""
+    import jax.numpy as jnp
+
+    n = codes.shape[0]
+    rows = codes.astype(jnp.uint8).reshape(n, -1, 8 // bits, span)
+    data = rows[:, :, 0]
+    for i in range(1, 8 // bits):
+        data = data | (rows[:, :, i] << jnp.uint8(i * bits))
+    return data.reshape(n, -1)
+
+
+def scaled(codes: Any, scales: Any) -> Any:
+    """Codes ``[n, elements]`` times one scale ``[n, groups]`` per group, flat again."""
+    import jax.numpy as jnp
+
+    n, groups = scales.shape
+    return (codes.reshape(n, groups, -1).astype(jnp.float32) * scales[:, :, None]).reshape(n, -1)
+
+
+def floats(halves: Any) -> Any:
+    """Two-byte floats as float32."""
+    import jax.numpy as jnp
+
+    return halves.astype(jnp.float32)

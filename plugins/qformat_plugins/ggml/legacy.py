@@ -1,0 +1,225 @@
+"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: one scale for 32 elements, and a minimum in the _1 types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from qformat.schemes import Field
+from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, scaled, spread
+
+
+class Q8_0(Ggml):  # noqa: N801  the names are ggml's
+    """Scale and 32 signed bytes.
+
+    ::
+
+        byte  0      2                                          33
+              ┌──────┬────┬────┬────┬─────────────────────┬────┐
+              │ d    │ q0 │ q1 │ q2 │ …                   │q31 │   value = d * q
+              └──────┴────┴────┴────┴─────────────────────┴────┘
+    """
+
+    id, block, size = "q8_0", 32, 34
+    summary = "8-bit symmetric, block 32 (ggml)"
+    fields = (f16("d", 0), Field("qs", 16, 8, 32, "int"))
+
+    def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
+        del weights  # the largest value decides
+        import jax.numpy as jnp
+
+        from qformat.schemes.numerics import (
+            divided,
+            hidden_zero,
+            largest_magnitude,
+            materialized,
+            rounded_away,
+        )
+
+        scale = divided(largest_magnitude(blocks), 127, hidden_zero(blocks))
+        scale, inverse = materialized(scale, _inverse(scale))
+        return {"d": scale, "qs": rounded_away(blocks * inverse, -128, 127).astype(jnp.int8)}
+
+    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
+        del product
+        return scaled(planes["qs"], floats(planes["d"]))
+
+
+class Symmetric(Ggml):
+    """The element largest in magnitude becomes the lowest code, exactly."""
+
+    block: ClassVar[int] = 32
+    bits: ClassVar[int]
+
+    def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
+        del weights  # the largest value decides
+        import jax.numpy as jnp
+
+        from qformat.schemes.numerics import hidden_zero, materialized
+
+        top = 2 ** (self.bits - 1)
+        scale = _first_extreme(blocks) * jnp.float32(-1 / top)
+        scale, inverse = materialized(scale, _inverse(scale))
+        steps = (blocks * inverse + hidden_zero(blocks)) + jnp.float32(top + 0.5)
+        codes = jnp.minimum(steps.astype(jnp.int32), 2 * top - 1)
+        return {"d": scale} | _codes(codes, self.bits)
+
+    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
+        del product
+        import jax.numpy as jnp
+
+        codes = _opened(planes, self.bits).astype(jnp.int8) - jnp.int8(2 ** (self.bits - 1))
+        return scaled(codes, floats(planes["d"]))
+
+
+class Q4_0(Symmetric):  # noqa: N801
+    """Scale and 32 nibbles.
+
+    ::
+
+        byte  0      2                                  17
+              ┌──────┬─────────┬─────────┬───┬─────────┐  bits of a byte:  7..4   3..0
+              │ d    │ q16  q0 │ q17  q1 │ … │ q31 q15 │                   q16+i  qi
+              └──────┴─────────┴─────────┴───┴─────────┘  value = d * (q - 8)
+    """
+
+    id, size, bits = "q4_0", 18, 4
+    summary = "4-bit symmetric, block 32 (ggml)"
+    fields = (f16("d", 0), bytewise("qs.low", 2, 16, bits=4), bytewise("qs.high", 2, 16, at=4, bits=4))
+
+
+class Q5_0(Symmetric):  # noqa: N801
+    """Scale, the fifth bits, and 32 nibbles as in Q4_0.
+
+    ::
+
+        byte  0      2              6                                  21
+              ┌──────┬──────────────┬─────────┬─────────┬───┬─────────┐
+              │ d    │ bit i: q_i's │ q16  q0 │ q17  q1 │ … │ q31 q15 │  value = d * (q - 16)
+              └──────┴──────────────┴─────────┴─────────┴───┴─────────┘  q = nibble + 16 * bit
+    """
+
+    id, size, bits = "q5_0", 22, 5
+    summary = "5-bit symmetric, block 32 (ggml)"
+    fields = (
+        f16("d", 0),
+        Field("qh", 16, 1, 32),
+        bytewise("qs.low", 6, 16, bits=4),
+        bytewise("qs.high", 6, 16, at=4, bits=4),
+    )
+
+
+class ScaleAndMin(Ggml):
+    """The codes span the block's own range."""
+
+    block: ClassVar[int] = 32
+    bits: ClassVar[int]
+
+    def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
+        del weights  # the extreme values decide
+        import jax.numpy as jnp
+
+        from qformat.schemes.numerics import divided, hidden_zero, materialized, smallest_and_largest
+
+        zero, top = hidden_zero(blocks), 2**self.bits - 1
+        low, high = smallest_and_largest(blocks)
+        scale = divided(high - low, top, zero)
+        low, scale, inverse = materialized(low, scale, _inverse(scale))
+        steps = ((blocks - low) * inverse + zero) + jnp.float32(0.5)
+        codes = jnp.minimum(steps.astype(jnp.int32), top)
+        return {"d": scale, "m": low} | _codes(codes, self.bits)
+
+    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
+        return product(scaled(_opened(planes, self.bits), floats(planes["d"]))) + floats(planes["m"])
+
+
+class Q4_1(ScaleAndMin):  # noqa: N801
+    """Scale, minimum and 32 nibbles.
+
+    ::
+
+        byte  0      2      4                                  19
+              ┌──────┬──────┬─────────┬─────────┬───┬─────────┐
+              │ d    │ m    │ q16  q0 │ q17  q1 │ … │ q31 q15 │  value = d * q + m
+              └──────┴──────┴─────────┴─────────┴───┴─────────┘
+    """
+
+    id, size, bits = "q4_1", 20, 4
+    summary = "4-bit scale and minimum, block 32 (ggml)"
+    fields = (
+        f16("d", 0),
+        f16("m", 2),
+        bytewise("qs.low", 4, 16, bits=4),
+        bytewise("qs.high", 4, 16, at=4, bits=4),
+    )
+
+
+class Q5_1(ScaleAndMin):  # noqa: N801
+    """Scale, minimum, the fifth bits, and 32 nibbles as in Q4_1.
+
+    ::
+
+        byte  0      2      4              8                                  23
+              ┌──────┬──────┬──────────────┬─────────┬─────────┬───┬─────────┐
+              │ d    │ m    │ bit i: q_i's │ q16  q0 │ q17  q1 │ … │ q31 q15 │  value = d * q + m
+              └──────┴──────┴──────────────┴─────────┴─────────┴───┴─────────┘
+    """
+
+    id, size, bits = "q5_1", 24, 5
+    summary = "5-bit scale and minimum, block 32 (ggml)"
+    fields = (
+        f16("d", 0),
+        f16("m", 2),
+        Field("qh", 32, 1, 32),
+        bytewise("qs.low", 8, 16, bits=4),
+        bytewise("qs.high", 8, 16, at=4, bits=4),
+    )
+
+
+def _inverse(scale: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.where(scale != 0, 1 / scale, 0)
+
+
+def _first_extreme(blocks: Any) -> Any:
+    """The element of the largest magnitude, ``[n, 1]``; of +m and -m in one block the first.
+
+    Ties are common among weights that were bfloat16 once. The place of an element and its sign
+    make one key, and the least key among the largest elements tells the sign.
+    """
+    import jax.numpy as jnp
+    from jax import lax
+
+    from qformat.schemes.numerics import bits_float, float_bits
+
+    bits = float_bits(blocks)
+    size = jnp.max(bits & 0x7FFFFFFF, axis=1, keepdims=True)
+    place = lax.broadcasted_iota(jnp.int32, blocks.shape, 1) * 2
+    key = jnp.where((bits & 0x7FFFFFFF) == size, place - (bits >> 31), 2 * blocks.shape[1])
+    sign = jnp.where(size == 0, 0, jnp.min(key, axis=1, keepdims=True) << 31)  # zeros have none
+    return bits_float(size | sign)
+
+
+def _codes(codes: Any, bits: int) -> dict[str, Any]:
+    """Codes of 4 or 5 bits as nibbles, and the fifth bits as a section of their own."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    if bits == 4:
+        return {"qs": gathered(codes, 4, 16)}
+    places = lax.broadcasted_iota(jnp.int32, codes.shape, 1)
+    high = jnp.sum((codes >> 4) << places, axis=1, keepdims=True)
+    return {"qh": lax.bitcast_convert_type(high, jnp.uint8), "qs": gathered(codes & 15, 4, 16)}
+
+
+def _opened(planes: Mapping[str, Any], bits: int) -> Any:
+    import jax.numpy as jnp
+    from jax import lax
+
+    codes = spread(planes["qs"], 4, 16).reshape(-1, 32)
+    if bits == 4:
+        return codes
+    high = lax.bitcast_convert_type(planes["qh"].reshape(-1, 4), jnp.uint32)[:, None]
+    places = jnp.arange(32, dtype=jnp.uint32)
+    return codes | ((high >> places) & 1).astype(jnp.uint8) << 4

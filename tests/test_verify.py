@@ -121,3 +121,16 @@ def test_the_command_says_what_is_broken_and_fails(small, tmp_path):
     assert done.returncode == 1
     assert "'e (plane scales)'" in done.stderr
     assert done.stdout == ""
+
+
+def test_spare_bits_must_be_zero_even_under_a_matching_digest(tmp_path):
+    source = save_bf16({"w": weights(1, (3, 5))}, tmp_path / "a.safetensors")
+    target = tmp_path / "b.safetensors"
+    qformat.convert(source, target, rules=[Rule("*", "sym4")])
+    plane = qformat.open(target).tensors["w"].planes["codes"]
+    raw = bytearray(target.read_bytes())
+    raw[plane.data_offset + 2] |= 0x10
+    target.write_bytes(raw)
+    faults = [f.what for f in qformat.verify(target).faults]
+    assert any("spare bits" in what for what in faults)
+    assert any("digest" in what for what in faults)

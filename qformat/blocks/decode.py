@@ -74,7 +74,7 @@ class _Decoder:
         scale = self.part(node.scale, prefix, "scales", xp)
         match node:
             case Codebook(table=table):
-                entry = xp.asarray(np.asarray(table, np.float32))[codes.astype(xp.int32)]
+                entry = xp.asarray(self.flushed(table))[codes.astype(xp.int32)]
                 values = self.result(scale * entry)
             case ScaleMin(min=low):
                 product = self.product(scale * codes.astype(xp.float32))
@@ -85,6 +85,10 @@ class _Decoder:
                     steps = steps - self.part(zero, prefix, "zero_points", xp)
                 values = self.result(scale * steps)
         return values.reshape(n, codes.shape[1] * node.block)
+
+    @staticmethod
+    def flushed(table: tuple[float, ...]) -> NDArray[np.float32]:
+        return np.asarray(_flush(np.asarray(table, np.float32)), np.float32)
 
     def part(self, which: Part, prefix: str, name: str, xp: Any) -> Any:
         if isinstance(which, Codes | Floats):

@@ -25,6 +25,7 @@ from qformat.errors import FormatError
 
 MAX_BLOCK = 1 << 20
 MAX_DEPTH = 4
+LARGEST = (2 - 2**-23) * 2.0**127  # of binary32
 
 
 @dataclass(frozen=True)
@@ -263,4 +264,4 @@ def _table(node: _Reader, bits: int) -> tuple[float, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 3.5e38
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

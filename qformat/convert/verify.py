@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from qformat.blocks.layout import Codes, planes
 from qformat.convert.hashing import digest
 from qformat.files import container as box
 from qformat.files.checkpoint import Stored
@@ -99,6 +100,7 @@ def _container_faults(
             if fault:
                 yield fault
     yield from _pad_faults(stored)
+    yield from _spare_faults(container)
     for part in container.parts:
         yield from _spelling_faults(part)
     yield from _content_faults(container, stored)
@@ -110,6 +112,21 @@ def _pad_faults(stored: list[Stored]) -> Iterator[Fault]:
     for i, pad in enumerate(pads):
         if pad.name != f"{box.PAD_PREFIX}{i}" or pad.dtype != "U8":
             yield Fault(str(pad.file), pad.name, f"padding number {i} is not as it was written")
+
+
+def _spare_faults(container: Container) -> Iterator[Fault]:
+    """Bits after a row's last code are zero, whoever wrote the file."""
+    for name, info in container.tensors.items():
+        if info.scheme is None or not info.elements:
+            continue
+        cols = info.shape[-1] if info.shape else 1
+        for plane in planes(info.scheme.layout):
+            used = plane.count(cols) * plane.item.bits % 8 if isinstance(plane.item, Codes) else 0
+            if used and (container.plane(name, plane.name)[..., -1] >> used).any():
+                file = str(info.planes[plane.name].file)
+                yield Fault(
+                    file, f"{name} (plane {plane.name})", "spare bits at the end of a row are not zero"
+                )
 
 
 _CAPITAL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u[0-9a-f]{0,3}[A-F]")

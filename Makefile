@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-lowest check bench lock clean
+.PHONY: demo test test-interop test-lowest check bench lock clean
 
 demo: .venv/ready
 	@$(BIN)/python samples/demo.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto
+
+# Live against llama.cpp. The first run on a machine builds it, which takes some minutes.
+test-interop: .venv/interop
+	QFORMAT_INTEROP=1 $(BIN)/python -m pytest -n auto tests/interop
 
 # The same with the oldest versions of the dependencies that pyproject.toml allows.
 test-lowest:
@@ -34,6 +38,10 @@ lock: .venv/ready
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/interop: .venv/ready
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[interop]'
+	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qformat needs Python 3.11 or newer; try: make PYTHON=python3.12")'

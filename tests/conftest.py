@@ -17,6 +17,9 @@ from safetensors.numpy import save_file
 settings.register_profile("qformat", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("qformat")
 
+# Those need llama.cpp: `make test-interop`.
+collect_ignore = [] if os.environ.get("QFORMAT_INTEROP") else ["interop"]
+
 SCHEMES = ("sym8", "sym4", "sym2", "asym8", "asym4", "asym2")
 
 

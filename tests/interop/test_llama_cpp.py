@@ -1,0 +1,151 @@
+"""Live against llama.cpp and ggml, through llama-cpp-python: bits, choices, loading, text."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import gguf
+import llama_cpp
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import weights
+from llama_cpp import llama_cpp as api
+
+import qformat
+from qformat.convert.recipe import Rule
+from qformat.schemes.coder import decode, encode
+from qformat.schemes.registry import registry
+
+FILE_TYPES = {m.id: m.file_type for m in registry().mixtures()}
+GGML = ctypes.CDLL(str(Path(llama_cpp.__file__).parent / "lib" / "libggml-base.so"))
+GGML.ggml_quantize_chunk.restype = ctypes.c_size_t
+GGML.ggml_quantize_chunk.argtypes = [ctypes.c_int, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p]
+
+
+def random_model(path: Path, *, layers: int, hidden: int = 256, ffn: int = 512, kv_heads: int = 2) -> Path:
+    """A random Llama with a small vocabulary, by gguf-py."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(layers)
+    writer.add_context_length(128)
+    writer.add_embedding_length(hidden)
+    writer.add_feed_forward_length(ffn)
+    writer.add_head_count(8)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(hidden // 8)
+    writer.add_vocab_size(64)
+    shapes = {"token_embd": (64, hidden), "output_norm": (hidden,), "output": (64, hidden)}
+    for i in range(layers):
+        shapes |= {
+            f"blk.{i}.attn_norm": (hidden,),
+            f"blk.{i}.ffn_norm": (hidden,),
+            f"blk.{i}.attn_q": (hidden, hidden),
+            f"blk.{i}.attn_k": (hidden // 8 * kv_heads, hidden),
+            f"blk.{i}.attn_v": (hidden // 8 * kv_heads, hidden),
+            f"blk.{i}.attn_output": (hidden, hidden),
+            f"blk.{i}.ffn_gate": (ffn, hidden),
+            f"blk.{i}.ffn_up": (ffn, hidden),
+            f"blk.{i}.ffn_down": (hidden, ffn),
+        }
+    for i, (name, shape) in enumerate(shapes.items()):
+        writer.add_tensor(f"{name}.weight", weights(i, shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def llama_quantize(source: Path, target: Path, file_type: int, *, pure: bool = False) -> None:
+    params = api.llama_model_quantize_default_params()
+    params.ftype, params.pure, params.nthread = file_type, pure, 2
+    assert api.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) == 0
+
+
+def tensors(path: Path) -> dict[str, tuple[str, bytes]]:
+    return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return random_model(tmp_path_factory.mktemp("model") / "model.gguf", layers=16)
+
+
+# llama-quantize refuses q2_k_s without an importance matrix.
+@pytest.mark.parametrize("mixture", [n for n in FILE_TYPES if n not in ("f32", "q2_k_s")])
+def test_a_mixture_is_llama_quantizes_to_the_bit(model, tmp_path, mixture):
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    qformat.convert(model, ours, mixture, to="gguf")
+    llama_quantize(model, theirs, FILE_TYPES[mixture])
+    assert tensors(ours) == tensors(theirs)
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q4_0", "q4_1", "q4_k_s", "q2_k"])
+def test_pure_types_and_ragged_rows_too(tmp_path, name):
+    source = random_model(tmp_path / "m.gguf", layers=3, hidden=96, ffn=172, kv_heads=8)
+    for pure in (False, True):
+        ours, theirs = tmp_path / f"o{pure}.gguf", tmp_path / f"t{pure}.gguf"
+        scheme = name.removesuffix("_s") if pure else name
+        qformat.convert(source, ours, scheme, to="gguf", pure=pure)
+        llama_quantize(source, theirs, FILE_TYPES[name], pure=pure)
+        assert tensors(ours) == tensors(theirs)
+
+
+def data(kind: str, count: int) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    if kind == "gaussian":
+        values = weights(3, (count // 4096, 4096)).astype(np.float32)
+        return values * np.exp(0.3 * rng.standard_normal((len(values), 1))).astype(np.float32)
+    if kind == "laplace":
+        return rng.laplace(0, 0.02, (count // 4096, 4096)).astype(np.float32)
+    return rng.uniform(-0.1, 0.1, (count // 4096, 4096)).astype(np.float32)
+
+
+ENCODED = [kind.id for kind, _ in registry().schemes() if hasattr(gguf.GGMLQuantizationType, kind.id.upper()) and kind.encodes]
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "laplace", "uniform"])
+@pytest.mark.parametrize("name", ENCODED)
+def test_encoders_give_ggmls_bits(name, kind):
+    scheme = registry().parse(name)
+    values = data(kind, 1 << 20)
+    planes = encode(scheme, values).planes
+    out = np.zeros(planes["blocks"].size, np.uint8)
+    number = int(getattr(gguf.GGMLQuantizationType, name.upper()))
+    GGML.ggml_quantize_chunk(number, values.ctypes.data, out.ctypes.data, 0, *values.shape, None)
+    assert np.array_equal(planes["blocks"], out)
+    wanted = gguf.quants.dequantize(out.reshape(len(values), -1), gguf.GGMLQuantizationType(number))
+    assert np.array_equal(decode(scheme, planes, values.shape), wanted)
+
+
+def greedy(path: Path, prompt: list[int], count: int) -> list[int]:
+    """Tokens that llama.cpp continues with."""
+    model = llama_cpp.Llama(
+        str(path), n_ctx=128, n_threads=2, verbose=False, logits_all=False, type_k=0, type_v=0, flash_attn=False
+    )
+    found = []
+    for token in model.generate(prompt, temp=0.0):
+        found.append(token)
+        if len(found) == count:
+            break
+    model.close()
+    return found
+
+
+def test_a_container_in_between_changes_nothing(model, tmp_path):
+    box, back = tmp_path / "box.safetensors", tmp_path / "back.gguf"
+    small = tmp_path / "small.gguf"
+    llama_quantize(model, small, FILE_TYPES["q4_k_m"])
+    qformat.convert(small, box, rules=[Rule("*", "keep")])
+    qformat.convert(box, back, to="gguf")
+    assert back.read_bytes() == small.read_bytes()
+
+
+def test_bf16_is_ml_dtypes_bf16(model, tmp_path):
+    qformat.convert(model, tmp_path / "b.gguf", "bf16", to="gguf")
+    source, made = gguf.GGUFReader(model).tensors, gguf.GGUFReader(tmp_path / "b.gguf").tensors
+    for a, b in zip(source, made, strict=True):
+        if b.tensor_type.name == "BF16":
+            assert b.data.tobytes() == a.data.astype(ml_dtypes.bfloat16).tobytes()

@@ -11,8 +11,6 @@ The verbs, each imported when first used::
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,26 +25,17 @@ __all__ = ["QFormatError", "convert", "diff", "open", "verify"]
 
 _VERBS = {
     "open": ("qformat.files.opening", "open_checkpoint"),
-    "convert": ("qformat.convert.verbs", "convert"),
     "diff": ("qformat.convert.diff", "diff"),
     "verify": ("qformat.convert.verify", "verify"),
 }
 
 
-class _Package(ModuleType):
-    """Importing the floor `qformat.convert` must not hide the verb of that name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _VERBS or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _VERBS:
-            raise AttributeError(f"module 'qformat' has no attribute {name!r}")
-        module, attribute = _VERBS[name]
-        value = getattr(importlib.import_module(module), attribute)
-        setattr(self, name, value)
-        return value
-
-
-sys.modules[__name__].__class__ = _Package
+def __getattr__(name: str) -> Any:
+    if name == "convert":  # the floor of that name, which can be called
+        return importlib.import_module("qformat.convert")
+    if name not in _VERBS:
+        raise AttributeError(f"module 'qformat' has no attribute {name!r}")
+    module, attribute = _VERBS[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value

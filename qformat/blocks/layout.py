@@ -237,7 +237,7 @@ def _planes(node: Vocabulary, prefix: str, span: int) -> list[Plane]:
 
 def block_size(layout: Layout) -> int:
     """Elements that are encoded together: the superblock where scales are themselves coded."""
-    return max(max(p.span for p in planes(layout)), layout.block)
+    return max(*(p.span for p in planes(layout)), layout.block)
 
 
 def bits_per_weight(layout: Layout) -> float:

@@ -16,7 +16,7 @@ from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view
-from qformat.convert.source import TensorSource, regions
+from qformat.convert.source import TensorSource, regions, tensor_source
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.opening import open_checkpoint
 
@@ -119,7 +119,7 @@ def _compare(a: Checkpoint, b: Checkpoint, name: str, pool: ThreadPoolExecutor) 
         ), Sums()
     if not (dtypes.is_quantizable(left.dtype) and dtypes.is_quantizable(right.dtype)):
         return TensorDiff(name, left, right, same_bits=_same_bytes(a, b, name)), Sums()
-    one, two = TensorSource(a, left), TensorSource(b, right)
+    one, two = tensor_source(a, left), tensor_source(b, right)
     parts = list(pool.map(lambda tile: _measure(one, two, tile), regions(one.rows, one.cols)))
     sums = sum((p[0] for p in parts), Sums())
     same = all(p[1] for p in parts)

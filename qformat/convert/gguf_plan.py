@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from qformat.blocks.layout import RawBlocks, rows_cols
+from qformat.convert.gguf_view import GgufView
 from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan
 from qformat.convert.recipe import KEEP, Recipe, Rule, resolve
 from qformat.errors import SchemeError, TargetError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
-from qformat.files.gguf import building, header, raw
+from qformat.files.gguf import building, raw
 from qformat.files.gguf.building import KeyValue, NewTensor, Typed
-from qformat.files.gguf.checkpoint import GGUFCheckpoint
-from qformat.files.gguf.keyvalues import KeyValues
+from qformat.files.gguf.keyvalues import Value
 from qformat.files.gguf.types import BY_NAME, TensorType, ValueType
 from qformat.files.writing import Array
 from qformat.schemes.mixture import ModelFacts
@@ -27,7 +26,7 @@ _DTYPES = {t.dtype: t for t in BY_NAME.values() if t.dtype is not None}
 
 
 def gguf_recipe(
-    source: Checkpoint, scheme: str, rules: Iterable[Rule], *, pure: bool
+    view: GgufView, scheme: str, rules: Iterable[Rule], *, pure: bool
 ) -> tuple[Recipe, int | None]:
     """The recipe for a name that llama.cpp's users know, and the file type that it stands for.
 
@@ -35,11 +34,11 @@ def gguf_recipe(
     """
     mixture = registry().mixture(scheme)
     if mixture is None or pure:
-        base = _pure(source, scheme)
+        base = _pure(view.tensors, scheme)
         number = mixture.file_type if mixture else None
     else:
-        shapes = {name: info.shape for name, info in source.tensors.items()}
-        chosen = mixture.choose(shapes, _facts(keyvalues(source)))
+        shapes = {name: info.shape for name, info in view.tensors.tensors.items()}
+        chosen = mixture.choose(shapes, view.facts)
         base, number = [Rule(_literal(name), what) for name, what in chosen.items()], mixture.file_type
     return Recipe((*rules, *base)), number
 
@@ -57,41 +56,7 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def keyvalues(source: Checkpoint) -> KeyValues:
-    """The GGUF key-values that a checkpoint has or carries.
-
-    Raises
-    ------
-    TargetError
-        If it has none: it did not come from a GGUF.
-    """
-    if isinstance(source, GGUFCheckpoint):
-        return source.keyvalues
-    parts = raw.find(source.attachments)
-    if not parts:
-        raise TargetError(
-            "the source has no GGUF header, and writing one for other checkpoints is not possible yet",
-            file=source.path,
-            hint="start from a GGUF, or from a container that was made of one",
-        )
-    import numpy as np
-
-    data = np.frombuffer(source.read_attachment(parts[0]), np.uint8)
-    return header.parse(data, source.path).keyvalues
-
-
-def _facts(values: KeyValues) -> ModelFacts:
-    arch = values.read("general.architecture")
-
-    def number(key: str, default: int) -> int:
-        found: Any = values.read(f"{arch}.{key}", default)
-        return int(found) if isinstance(found, int) else int(max(found))  # one for each layer
-
-    heads, kv = number("attention.head_count", 1), number("attention.head_count_kv", 0)
-    return ModelFacts(number("block_count", 1), number("expert_count", 0), heads // kv if kv else 1)
-
-
-def make_gguf_plan(source: Checkpoint, target: Path, recipe: Recipe, file_type: int | None = None) -> Plan:
+def make_gguf_plan(view: GgufView, target: Path, recipe: Recipe, file_type: int | None = None) -> Plan:
     """Decide about every tensor and lay the file out.
 
     Without rules the file is the one that the source came from, byte for byte.
@@ -101,15 +66,17 @@ def make_gguf_plan(source: Checkpoint, target: Path, recipe: Recipe, file_type: 
     TargetError
         For a tensor that GGUF has no type for.
     """
-    values = keyvalues(source)
-    notes: list[str] = []
-    tensors = tuple(_plan_tensor(info, recipe, notes) for info in source.tensors.values())
-    parts = _same_file(source) if all(t.kept for t in tensors) and not recipe.rules else None
-    if parts is not None:
-        files = _rebuilt(source, target, tensors, parts)
+    source = view.tensors
+    notes = list(view.notes)
+    tensors = tuple(
+        _plan_tensor(info, recipe, notes, needs_f32=view.needs_f32(info.name))
+        for info in source.tensors.values()
+    )
+    if view.headers and all(t.kept for t in tensors) and not recipe.rules:
+        files = _rebuilt(source, target, tensors, view.headers)
     else:
         new = [NewTensor(t.info.name, _type(t), t.info.shape) for t in tensors]
-        layout = building.lay_out(_updated(values, tensors, file_type), new)
+        layout = building.lay_out(_updated(view, tensors, file_type), new)
         files = (FilePlan(target.name, tensors, (), layout),)
     return Plan(
         source=source,
@@ -124,15 +91,8 @@ def make_gguf_plan(source: Checkpoint, target: Path, recipe: Recipe, file_type: 
     )
 
 
-def _same_file(source: Checkpoint) -> list[bytes] | None:
-    """The headers to write back, if the tensors are still those that they describe."""
-    if isinstance(source, GGUFCheckpoint):
-        return list(raw.skeletons(source).values())
-    return [source.read_attachment(name) for name in raw.find(source.attachments)]
-
-
 def _rebuilt(
-    source: Checkpoint, target: Path, tensors: tuple[TensorPlan, ...], parts: list[bytes]
+    source: Checkpoint, target: Path, tensors: tuple[TensorPlan, ...], parts: tuple[bytes, ...]
 ) -> tuple[FilePlan, ...]:
     sizes = {t.info.name: t.nbytes for t in tensors}
     by_name = {t.info.name: t for t in tensors}
@@ -146,8 +106,8 @@ def _rebuilt(
     )
 
 
-def _plan_tensor(info: TensorInfo, recipe: Recipe, notes: list[str]) -> TensorPlan:
-    chosen = resolve(recipe.scheme_for(info))
+def _plan_tensor(info: TensorInfo, recipe: Recipe, notes: list[str], *, needs_f32: bool) -> TensorPlan:
+    chosen = "F32" if needs_f32 else resolve(recipe.scheme_for(info))
     if isinstance(chosen, Scheme):
         chosen = _fitting(info, chosen, notes)
     if isinstance(chosen, Scheme):
@@ -210,11 +170,11 @@ def _type(tensor: TensorPlan) -> TensorType:
     return _DTYPES[dtype]
 
 
-def _updated(values: KeyValues, tensors: Iterable[TensorPlan], file_type: int | None) -> list[KeyValue]:
-    """The source's key-values, with what says how the tensors are coded."""
-    out: dict[str, object] = {k: v for k, v in values.items() if k not in _DROPPED}
+def _updated(view: GgufView, tensors: Iterable[TensorPlan], file_type: int | None) -> list[KeyValue]:
+    """The view's key-values, with what says how the tensors are coded."""
+    out: dict[str, Typed | Value] = {k: v for k, v in view.keyvalues.items() if k not in _DROPPED}
     if any(t.record is not None for t in tensors):
         out[QUANTIZATION_VERSION] = Typed(ValueType.UINT32, 2)
     if file_type is not None:
         out[FILE_TYPE] = Typed(ValueType.UINT32, file_type)
-    return list(out.items())  # type: ignore[arg-type]
+    return list(out.items())

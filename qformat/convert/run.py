@@ -24,11 +24,12 @@ from qformat.blocks import dtypes
 from qformat.blocks.layout import planes
 from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
+from qformat.convert.derived import DerivedCheckpoint
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import CHUNK, byte_view, digest
 from qformat.convert.plan import GGUF, QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
 from qformat.convert.riders import read_rider, riders
-from qformat.convert.source import TensorSource, regions
+from qformat.convert.source import TensorSource, regions, tensor_source
 from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -173,7 +174,8 @@ def _write_tensors(
 
 
 def _start(plan: Plan, tensor: TensorPlan, pool: ThreadPoolExecutor) -> _State:
-    source = None if tensor.kept else pool.submit(_digests_of, plan.source, tensor.info)
+    made = tensor.kept or isinstance(plan.source, DerivedCheckpoint)
+    source = None if made else pool.submit(_digests_of, plan.source, tensor.info)
     return _State(tensor, source, {name: hashlib.sha256() for name in tensor.arrays})
 
 
@@ -195,9 +197,11 @@ def _check_source(source: Checkpoint, state: _State, outcome: Outcome) -> None:
 
 
 def _works(plan: Plan, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
-    if tensor.kept:
+    if tensor.kept and not isinstance(plan.source, DerivedCheckpoint):
         return _copying(plan.source, tensor, writer)
-    source = TensorSource(plan.source, tensor.info)
+    source = tensor_source(plan.source, tensor.info)
+    if tensor.kept:
+        return _moving(source, tensor, writer)
     if tensor.scheme is not None:
         return _encoding(source, tensor, writer)
     return _casting(source, tensor, writer)
@@ -212,6 +216,28 @@ def _copying(source: Checkpoint, tensor: TensorPlan, writer: _Writer) -> Iterato
                 part = data[at : at + CHUNK]
                 writer.write(name, at, part)
                 return _Piece({plane: part}, Sums(), part.size)
+
+            yield work
+
+
+def _moving(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
+    """Stored rows, in whatever order the source gives them."""
+    for plane, array in tensor.arrays.items():
+        row_bytes = max(1, array.nbytes // max(1, source.rows))
+        step = max(1, CHUNK // row_bytes)
+        for start in range(0, source.rows, step):
+
+            def work(
+                plane: str = plane,
+                name: str = array.name,
+                at: int = start,
+                size: int = row_bytes,
+                end: int = start + step,
+            ) -> _Piece:
+                part = source.stored_rows(plane, at, end)
+                data = byte_view(np.ascontiguousarray(part))
+                writer.write(name, at * size, data)
+                return _Piece({plane: data}, Sums(), data.size)
 
             yield work
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,22 @@ class TensorSource:
         self.info = info
         self.rows, self.cols = rows_cols(info.shape)
         self.planes = {name: as_rows(checkpoint.plane(info.name, name), info.shape) for name in info.planes}
-        self._kernel = decoder(info.scheme) if info.scheme else None
+        self.kernel = decoder(info.scheme) if info.scheme else None
         self.dtype = "F32" if info.scheme else info.dtype
+
+    def stored_rows(self, plane: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a plane as they are stored."""
+        return self.planes[plane][start:stop]
 
     def region(self, tile: Tile) -> NDArray[Any]:
         """The values of a region: a mapped view of a plain tensor, or decoded float32."""
-        kernel = self._kernel
+        return self.values(self.planes, tile)
+
+    def values(self, stored: Mapping[str, NDArray[Any]], tile: Tile) -> NDArray[Any]:
+        """The values of a region of planes held as rows."""
+        kernel = self.kernel
         if kernel is None:
-            return self.planes[""][tile.slices]
+            return stored[""][tile.slices]
         # A region starts where the reader likes; eight blocks are whole bytes in every plane.
         step = kernel.block * 8
         first = tile.col // step * step
@@ -37,8 +46,14 @@ class TensorSource:
         out = np.empty((tile.rows, width), np.float32)
         for part in tiles(tile.rows, width, kernel.block, kernel.blocks):
             there = Tile(tile.row + part.row, part.rows, first + part.col, part.cols)
-            out[part.slices] = decode_tile(kernel.layout, self.planes, there, self.cols, kernel)
+            out[part.slices] = decode_tile(kernel.layout, stored, there, self.cols, kernel)
         return out[:, tile.col - first :]
+
+
+def tensor_source(checkpoint: Checkpoint, info: TensorInfo) -> TensorSource:
+    """A tensor to be read region by region; a checkpoint may have its own way to make one."""
+    make: Callable[[TensorInfo], TensorSource] | None = getattr(checkpoint, "tensor_source", None)
+    return make(info) if make is not None else TensorSource(checkpoint, info)
 
 
 REGION_BLOCK, REGION_BLOCKS = 1024, 512  # half a million values

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from qformat.convert.cores import cores
 from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
-from qformat.convert.plan import GGUF, QFORMAT, Plan, make_plan
+from qformat.convert.gguf_view import gguf_view
+from qformat.convert.hf_view import gguf_keyvalues, hf_view
+from qformat.convert.plan import GGUF, QFORMAT, SAFETENSORS, Plan, make_plan
 from qformat.convert.recipe import Recipe, Rule, combine
 from qformat.convert.report import Report, report
 from qformat.convert.run import run
@@ -33,6 +35,9 @@ def plan(
     opened = open_checkpoint(source)
     if to == GGUF:
         return _gguf_plan(opened, Path(target), scheme, recipe, rules, pure=pure)
+    if to == SAFETENSORS and Path(target).suffix != ".safetensors":
+        values = gguf_keyvalues(opened)
+        opened = opened if values is None else hf_view(opened, values)
     combined = combine(scheme, recipe, rules)
     return make_plan(opened, Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size)
 
@@ -46,12 +51,13 @@ def _gguf_plan(
     *,
     pure: bool,
 ) -> Plan:
+    view = gguf_view(source)
     if scheme is None:
-        return make_gguf_plan(source, target, combine(None, recipe, rules))
+        return make_gguf_plan(view, target, combine(None, recipe, rules))
     if recipe is not None:
         raise RecipeError("give a scheme or a recipe, not both")
-    chosen, file_type = gguf_recipe(source, scheme, rules, pure=pure)
-    return make_gguf_plan(source, target, chosen, file_type)
+    chosen, file_type = gguf_recipe(view, scheme, rules, pure=pure)
+    return make_gguf_plan(view, target, chosen, file_type)
 
 
 def convert(

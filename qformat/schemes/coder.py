@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +163,11 @@ def _exact_sums(
 
 
 def decode_tile(
-    layout: Layout, stored: Mapping[str, NDArray[Any]], tile: Tile, cols: int, kern: Kernel | None = None
+    layout: Layout,
+    stored: Mapping[str, NDArray[Any]],
+    tile: Tile,
+    cols: int,  # noqa: ARG001  part of what a tile is a tile of, as in plane_offset
+    kern: Kernel | None = None,
 ) -> NDArray[np.float32]:
     """Decode a tile from planes ``[all rows, …]`` to float32 ``[tile.rows, tile.cols]``.
 
@@ -176,8 +180,7 @@ def decode_tile(
     items = {}
     for plane in kern.planes:
         items[plane.name] = _items(kern, plane, part[plane.name], tile, count)
-    values = kern.decode(items)[:count].reshape(tile.rows, -1)[:, : tile.cols]
-    return values
+    return kern.decode(items)[:count].reshape(tile.rows, -1)[:, : tile.cols]
 
 
 def _rows_of(plane: Plane, array: NDArray[Any], tile: Tile) -> NDArray[Any]:

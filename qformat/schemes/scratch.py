@@ -18,7 +18,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(size + ALIGN, np.uint8)
     start = -memory.ctypes.data % ALIGN
-    return memory[start : start + size].view(dtype).reshape(shape)
+    found: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return found
 
 
 def scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

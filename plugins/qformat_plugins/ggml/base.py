@@ -95,3 +95,9 @@ def floats(halves: Any) -> Any:
     import jax.numpy as jnp
 
     return halves.astype(jnp.float32)
+
+
+def lowered(values: Any, mins: Any) -> Any:
+    """Values ``[n, 256]`` minus one minimum ``[n, groups]`` per group."""
+    n, groups = mins.shape
+    return (values.reshape(n, groups, -1) - mins[:, :, None]).reshape(n, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from qformat.schemes import Field
@@ -34,7 +35,8 @@ class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.search import Search, nearest_index, transposed, uneven_scale
+        from qformat_plugins.ggml.search import Search, transposed
+        from qformat_plugins.ggml.uneven import nearest_index, uneven_scale
 
         search = Search(transposed(blocks, 32), hidden_zero(blocks))
         scale = uneven_scale(search, NONLINEAR, 7).reshape(-1, 1)
@@ -79,7 +81,8 @@ class IQ4_XS(Ggml):  # noqa: N801
 
         from qformat.schemes.numerics import hidden_zero, materialized, rounded
         from qformat_plugins.ggml.finish import largest_signed
-        from qformat_plugins.ggml.search import Search, nearest_index, transposed, uneven_scale
+        from qformat_plugins.ggml.search import Search, transposed
+        from qformat_plugins.ggml.uneven import nearest_index, uneven_scale
 
         search = Search(transposed(blocks, 32), hidden_zero(blocks))
         scales = uneven_scale(search, NONLINEAR, 7).reshape(-1, 8)
@@ -139,7 +142,7 @@ class MXFP4(Ggml):
         largest = largest_magnitude(blocks)
         exponent = jnp.where(largest > 0, jnp.maximum(_floor_log2(largest) + 125, 0), 0)
         (unit,) = materialized(bits_float(jnp.maximum(exponent - 1, 0) << 23))
-        middles = [(a + b) / 2 for a, b in zip(E2M1_DOUBLED[:7], E2M1_DOUBLED[1:8], strict=True)]
+        middles = [(a + b) / 2 for a, b in pairwise(E2M1_DOUBLED[:8])]
         size = jnp.abs(blocks)
         steps = sum((size > unit * jnp.float32(middle)).astype(jnp.int32) for middle in middles)
         codes = jnp.where((blocks < 0) & (steps > 0), steps + 8, steps)

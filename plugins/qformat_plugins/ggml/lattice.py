@@ -1,4 +1,4 @@
-"""IQ1, IQ2 and IQ3: eight (or four) elements at a time as a point of a fixed lattice, with signs apart.
+"""IQ2 and IQ3: eight (or four) elements at a time as a point of a fixed lattice, with signs apart.
 
 The lattices are tables of a few hundred points, in ``grids.npz`` beside this file.
 """
@@ -23,7 +23,7 @@ def _grid(name: str) -> NDArray[np.int8]:
         return np.asarray(grids[name])
 
 
-def _points(name: str, index: Any) -> Any:
+def points_of(name: str, index: Any) -> Any:
     """Lattice points for indices ``[n, count]``, flat: ``[n, elements]``."""
     import jax.numpy as jnp
 
@@ -52,7 +52,7 @@ def _with_parity(seven: Any) -> Any:
     return signs
 
 
-def _words(data: Any, dtype: str) -> Any:
+def words_of(data: Any, dtype: str) -> Any:
     """Bytes ``[n, m]`` as little-endian words."""
     import jax.numpy as jnp
     from jax import lax
@@ -61,7 +61,7 @@ def _words(data: Any, dtype: str) -> Any:
     return lax.bitcast_convert_type(data.reshape(data.shape[0], -1, size), dtype)
 
 
-def _nibbles(data: Any) -> Any:
+def nibbles(data: Any) -> Any:
     """Bytes as nibbles, the low one first."""
     return spread(data, 4, 1).reshape(data.shape[0], -1)
 
@@ -97,12 +97,12 @@ class IQ2_XXS(Lattice):  # noqa: N801  the names are ggml's
         from qformat.schemes.numerics import materialized
 
         groups = planes["qs"].reshape(-1, 8, 8)
-        words = _words(groups[:, :, 4:].reshape(-1, 32), "uint32")
+        words = words_of(groups[:, :, 4:].reshape(-1, 32), "uint32")
         seven = (words[:, :, None] >> jnp.arange(0, 28, 7, dtype=jnp.uint32)) & 127
         signs = _with_parity(seven.reshape(-1, 32))
         scale = floats(planes["d"]) * (floats(words >> 28) + jnp.float32(0.5)) * jnp.float32(0.25)
         (scale,) = materialized(scale)
-        points = _points("iq2_xxs", groups[:, :, :4].reshape(-1, 32))
+        points = points_of("iq2_xxs", groups[:, :, :4].reshape(-1, 32))
         return scaled(_signed(points, signs), scale)
 
 
@@ -131,8 +131,8 @@ class IQ2_XS(Lattice):  # noqa: N801
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product
-        words = _words(planes["qs"], "uint16")
-        points = _points("iq2_xs", words & 511)
+        words = words_of(planes["qs"], "uint16")
+        points = points_of("iq2_xs", words & 511)
         return scaled(_signed(points, _with_parity(words >> 9)), _quarters(planes))
 
 
@@ -163,17 +163,17 @@ class IQ2_S(Lattice):  # noqa: N801
         import jax.numpy as jnp
 
         high = spread(planes["qh"], 2, 1).reshape(-1, 32).astype(jnp.int32)
-        points = _points("iq2_s", planes["qs"].astype(jnp.int32) | (high << 8))
+        points = points_of("iq2_s", planes["qs"].astype(jnp.int32) | (high << 8))
         return scaled(_signed(points, planes["signs"]), _quarters(planes))
 
 
 def _quarters(planes: Mapping[str, Any]) -> Any:
-    """d * (scale + 1/2) / 4 for every 16 elements."""
+    """Scales d * (scale + 1/2) / 4 for every 16 elements."""
     import jax.numpy as jnp
 
     from qformat.schemes.numerics import materialized
 
-    steps = floats(_nibbles(planes["scales"])) + jnp.float32(0.5)
+    steps = floats(nibbles(planes["scales"])) + jnp.float32(0.5)
     (found,) = materialized(floats(planes["d"]) * steps * jnp.float32(0.25))
     return found
 
@@ -207,12 +207,12 @@ class IQ3_XXS(Lattice):  # noqa: N801
 
         from qformat.schemes.numerics import materialized
 
-        words = _words(planes["signs"], "uint32")
+        words = words_of(planes["signs"], "uint32")
         seven = (words[:, :, None] >> jnp.arange(0, 28, 7, dtype=jnp.uint32)) & 127
         signs = _with_parity(seven.reshape(-1, 32))
         scale = floats(planes["d"]) * (floats(words >> 28) + jnp.float32(0.5)) * jnp.float32(0.5)
         (scale,) = materialized(scale)
-        return scaled(_signed(_points("iq3_xxs", planes["qs"]), signs), scale)
+        return scaled(_signed(points_of("iq3_xxs", planes["qs"]), signs), scale)
 
 
 class IQ3_S(Lattice):  # noqa: N801
@@ -246,93 +246,6 @@ class IQ3_S(Lattice):  # noqa: N801
         from qformat.schemes.numerics import materialized
 
         ninth = spread(planes["qh"], 1, 1).reshape(-1, 64).astype(jnp.int32)
-        points = _points("iq3_s", planes["qs"].astype(jnp.int32) | (ninth << 8))
-        (scale,) = materialized(floats(planes["d"]) * floats(1 + 2 * _nibbles(planes["scales"])))
+        points = points_of("iq3_s", planes["qs"].astype(jnp.int32) | (ninth << 8))
+        (scale,) = materialized(floats(planes["d"]) * floats(1 + 2 * nibbles(planes["scales"])))
         return scaled(_signed(points, planes["signs"]), scale)
-
-
-class IQ1_S(Lattice):  # noqa: N801
-    """Points of -1, 0, 1, moved up or down by an eighth.
-
-    ::
-
-        byte  0      2               34                    50
-              ┌──────┬───────────────┬──────────────────────┐
-              │ d    │ qs[32]        │ qh: 8 words of 16    │
-              └──────┴───────────────┴──────────────────────┘
-        word i:    15: down or up   14..12: scale   11..0: three high bits of points 4i … 4i+3
-
-        value = d * (2 * scale + 1) * (point + 1/8 or - 1/8)
-    """
-
-    id, size = "iq1_s", 50
-    summary = "1-bit lattice, 1.6 bpw (ggml)"
-    fields = (
-        f16("d", 0),
-        bytewise("qs", 2, 32),
-        *(Field(f"qh.point_{i}", 272 + 3 * i, 3, 8, step=16) for i in range(4)),
-        Field("qh.scale", 284, 3, 8, step=16),
-        Field("qh.down", 287, 1, 8, step=16),
-    )
-
-    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
-        del product
-        import jax.numpy as jnp
-
-        from qformat.schemes.numerics import materialized
-
-        words = _words(planes["qh"], "uint16").astype(jnp.int32)
-        high = ((words[:, :, None] >> jnp.arange(0, 12, 3)) & 7).reshape(-1, 32)
-        points = _points("iq1_s", planes["qs"].astype(jnp.int32) | (high << 8))
-        scale = floats(planes["d"]) * floats(2 * (words >> 12 & 7) + 1)
-        (scale, down) = materialized(scale, words >> 15)
-        return scaled(_moved(points, down), scale)
-
-
-class IQ1_M(Lattice):  # noqa: N801
-    """As IQ1_S with a scale for every 16 and a direction for every 8.
-
-    ::
-
-        byte  0               32              48                   56
-              ┌───────────────┬───────────────┬─────────────────────┐
-              │ qs[32]        │ qh[16]        │ scales: 4 words     │
-              └───────────────┴───────────────┴─────────────────────┘
-        qh nibble i:   3: down or up   2..0: high bits of point i
-        word i:        15..12: bits 4i+3..4i of d (a two-byte float)   11..0: scales 4i … 4i+3
-    """
-
-    id, size = "iq1_m", 56
-    summary = "1-bit lattice, 1.8 bpw (ggml)"
-    fields = (
-        bytewise("qs", 0, 32),
-        Field("qh.point", 256, 3, 32, step=4),
-        Field("qh.down", 259, 1, 32, step=4),
-        *(Field(f"scales.scale_{i}", 384 + 3 * i, 3, 4, step=16) for i in range(4)),
-        Field("scales.d", 396, 4, 4, step=16),
-    )
-
-    def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
-        del product
-        import jax.numpy as jnp
-        from jax import lax
-
-        from qformat.schemes.numerics import materialized
-
-        words = _words(planes["scales"], "uint16").astype(jnp.int32)
-        whole = sum((words[:, i : i + 1] >> 12) << (4 * i) for i in range(4))
-        d = floats(lax.bitcast_convert_type(jnp.asarray(whole).astype(jnp.uint16), jnp.float16))
-        steps = ((words[:, :, None] >> jnp.arange(0, 12, 3)) & 7).reshape(-1, 16)
-        nibbles = _nibbles(planes["qh"]).astype(jnp.int32)
-        points = _points("iq1_s", planes["qs"].astype(jnp.int32) | ((nibbles & 7) << 8))
-        scale, down = materialized(d * floats(2 * steps + 1), nibbles >> 3)
-        return scaled(_moved(points, down), scale)
-
-
-def _moved(points: Any, down: Any) -> Any:
-    """Points ``[n, elements]`` plus 1/8, or minus where ``down`` ``[n, groups]`` is set."""
-    import jax.numpy as jnp
-
-    n, groups = down.shape
-    step = jnp.where(down != 0, jnp.float32(-0.125), jnp.float32(0.125))
-    return (floats(points).reshape(n, groups, -1) + step[:, :, None]).reshape(n, -1)

@@ -221,7 +221,7 @@ def signed_scale(search: Search, top: int) -> Fit:
         (inverse,) = materialized(numerators[i] / extreme)
         sx, s2 = sums(inverse)
         scale = jnp.where(s2 != 0, sx / s2, 0)
-        better = jnp.where(i == 0, True, (s2 > 0) & (sx * sx > best[1] * s2))  # noqa: FBT003
+        better = jnp.where(i == 0, True, (s2 > 0) & (sx * sx > best[1] * s2))
         new = (scale, scale * sx, inverse)
         return tuple(jnp.where(better, a, b) for a, b in zip(new, best, strict=True))
 
@@ -256,15 +256,16 @@ def refined_scale(search: Search, top: int) -> Fit:
     def step(k: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         codes, sx, s2 = state
         i = k % search.size
-        value, weight, product, old = x[i], weights[i], products[i], codes[i]
+        value, old = x[i], codes[i]
+        weight = value * value
+        product = weight * value
         less_x = sx - alone(product * old)
         less_2 = s2 - alone((weight * old) * old)
         (new,) = materialized(nearest(value * less_2 / less_x, -top, top - 1))
         new_x = less_x + alone(product * new)
         new_2 = less_2 + alone((weight * new) * new)
         better = (less_x > 0) & (new != old) & (new_2 > 0) & (new_x * new_x * s2 > sx * sx * new_2)
-        better, new_x, new_2 = materialized(better.astype(jnp.float32), new_x, new_2)
-        keep = better == 0
+        keep = ~better
         codes = lax.dynamic_update_index_in_dim(codes, jnp.where(keep, old, new), i, 0)
         return codes, jnp.where(keep, sx, new_x), jnp.where(keep, s2, new_2)
 
@@ -273,62 +274,3 @@ def refined_scale(search: Search, top: int) -> Fit:
     zero = jnp.abs(extreme) < jnp.float32(TINY)
     scale = jnp.where((s2 > 0) & ~zero, sx / s2, 0)
     return Fit(scale, None, None, None, jnp.where(zero, 0, codes + top))
-
-
-# --- uneven steps: IQ4_NL, IQ4_XS -------------------------------------------------------------------
-
-
-def uneven_scale(search: Search, table: tuple[int, ...], around: int) -> Any:
-    """The scale for codes that select from a table, weighted by x * x; the best of several trials."""
-    import jax.numpy as jnp
-    from jax import lax
-
-    from qformat.schemes.numerics import materialized
-
-    (extreme,) = materialized(search.first_extreme())
-    offsets = np.arange(-around, around + 1, dtype=np.float32)
-    numerators = jnp.asarray(np.concatenate([offsets[:1] * 0, offsets]) + np.float32(table[0]))
-
-    def sums(inverse: Any) -> tuple[Any, Any]:
-        def terms(x: Any) -> tuple[Any, Any]:
-            entry = nearest_entry(inverse * x, table)
-            weighted = (x * x) * entry
-            return search.alone(weighted * x), search.alone(weighted * entry)
-
-        sx, s2 = terms(search.x[0])
-        for i in range(1, search.size):
-            a, b = terms(search.x[i])
-            sx, s2 = sx + a, s2 + b
-        (both,) = materialized(lax.complex(sx, s2))
-        return lax.real(both), lax.imag(both)
-
-    def step(i: Any, best: tuple[Any, Any]) -> tuple[Any, Any]:
-        (trial,) = materialized(numerators[i] / extreme)
-        # The first trial inverts the rounded scale instead.
-        (rounded,) = materialized(extreme / jnp.float32(-table[0]) + search.zero)
-        sx, s2 = sums(jnp.where(i == 0, -(1 / -rounded), trial))
-        scale = jnp.where(s2 > 0, sx / s2, 0)
-        better = (i == 0) | ((s2 > 0) & (sx * sx > best[1] * s2))
-        return jnp.where(better, scale, best[0]), jnp.where(better, scale * sx, best[1])
-
-    nothing = jnp.zeros_like(extreme)
-    scale, _ = lax.fori_loop(0, len(numerators), step, (nothing, nothing))
-    return jnp.where(jnp.abs(extreme) < jnp.float32(TINY), 0, scale)
-
-
-def nearest_entry(values: Any, table: tuple[int, ...]) -> Any:
-    """The entry of a rising table nearest to each value, the higher one of equally near ones."""
-    import jax.numpy as jnp
-
-    found = jnp.float32(table[0])
-    for low, high in zip(table[:-1], table[1:], strict=True):
-        found = found + jnp.where(values >= jnp.float32((low + high) / 2), jnp.float32(high - low), 0)
-    return found
-
-
-def nearest_index(values: Any, table: tuple[int, ...]) -> Any:
-    """The index of that entry, int32."""
-    import jax.numpy as jnp
-
-    middles = [(low + high) / 2 for low, high in zip(table[:-1], table[1:], strict=True)]
-    return sum((values >= jnp.float32(middle)).astype(jnp.int32) for middle in middles)

@@ -118,9 +118,8 @@ def checkpoint(folder: Path, model_type: str, options: dict, older: dict) -> tup
 
 
 def convert(folder: Path, out: Path) -> None:
-    from conversion import ModelBase, get_model_class
-
     import gguf
+    from conversion import ModelBase, get_model_class
 
     hparams = ModelBase.load_hparams(folder, is_mistral_format=False)
     cls = get_model_class(hparams["architectures"][0])
@@ -170,7 +169,7 @@ def main(source: Path, work: Path, only: list[str]) -> None:
                 golden["keys"], golden["gguf"] = read(folder / "model.gguf")
             except ValueError as error:  # the converter's own shortcoming; the names are worth keeping
                 print(name, "converter:", type(error).__name__, str(error)[:80])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (one model that fails must not stop the others)
             print(name, "FAILED", type(error).__name__, str(error)[:300])
             continue
         text = json.dumps(golden, indent=None, sort_keys=True, separators=(",", ":"))

@@ -1,9 +1,9 @@
-"""Make the vectors in this folder with ggml itself: `python tests/golden/ggml/make.py`.
+"""Make the vectors in this folder with ggml itself: `python tests/golden/ggml/make_ggml.py`.
 
 Needs llama-cpp-python installed, or GGML_LIBDIR naming the folder of libggml-base.so. Its build
 must not contract a * b + c into one rounding; the wheels' plain SSE2 code does not.
 
-Per type a file with ``records``: what ggml encodes of `inputs.values` (for types that it encodes
+Per type a file with ``records``: what ggml encodes of `ggml_inputs.values` (for types that it encodes
 only with importance weights: random bytes), and ``decoded``: the CRC-32 of what it decodes them to.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from inputs import DECODE_ONLY, ENCODED, records, values
+from ggml_inputs import DECODE_ONLY, ENCODED, records, values
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,8 @@ def library() -> ctypes.CDLL:
     folder = os.environ.get("GGML_LIBDIR")
     if folder is None:
         spec = importlib.util.find_spec("llama_cpp")
-        assert spec is not None and spec.origin is not None, "install llama-cpp-python or set GGML_LIBDIR"
+        if spec is None or spec.origin is None:
+            raise SystemExit("install llama-cpp-python or set GGML_LIBDIR")
         folder = str(Path(spec.origin).parent / "lib")
     found = ctypes.CDLL(str(Path(folder) / "libggml-base.so"))
     found.ggml_quantize_chunk.restype = ctypes.c_size_t

@@ -1,0 +1,56 @@
+"""A GGUF model as a Hugging Face folder has it: names, storage, config.json and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from qformat import families
+from qformat.blocks.tiles import Tile
+from qformat.convert.derived import DerivedCheckpoint
+from qformat.convert.source import TensorSource
+from qformat.files.checkpoint import Checkpoint
+from qformat.files.gguf import header, raw
+from qformat.files.gguf.checkpoint import GGUFCheckpoint
+from qformat.files.gguf.keyvalues import KeyValues
+
+
+def gguf_keyvalues(source: Checkpoint) -> KeyValues | None:
+    """The key-values of a GGUF, or of a container that was made of one; None for other checkpoints."""
+    if isinstance(source, GGUFCheckpoint):
+        return source.keyvalues
+    names = raw.find(source.attachments)
+    if not names:
+        return None
+    data = np.frombuffer(source.read_attachment(names[0]), np.uint8)
+    return header.parse(data, source.path).keyvalues
+
+
+def hf_view(source: Checkpoint, values: KeyValues) -> DerivedCheckpoint:
+    """See a GGUF as the Hugging Face model that it was made of.
+
+    Raises
+    ------
+    FormatError
+        If its architecture is not known, or its tensors are not those of its key-values.
+    """
+    from qformat.convert import vocabulary_json
+
+    plain = {key: _plain(values.read(key)) for key in values if not key.startswith("tokenizer.")}
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+
+    def load(name: str) -> np.ndarray[Any, Any]:
+        tensor = TensorSource(source, source.tensors[name])
+        whole = Tile(0, tensor.rows, 0, tensor.cols)
+        return np.asarray(tensor.region(whole)).reshape(tensor.info.shape)
+
+    model = families.config_from_gguf(plain, shapes, load)
+    files = {"config.json": (json.dumps(families.config_to_hf(model), indent=2) + "\n").encode()}
+    files |= vocabulary_json.to_files({k: values.read(k) for k in values})
+    return DerivedCheckpoint(source, families.to_hf(model, shapes), files)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, int | float | str) else list(value)

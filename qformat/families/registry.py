@@ -1,0 +1,64 @@
+"""Finding the family of a model, by what config.json or a GGUF says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qformat.families.checks import FamilyError, shown
+from qformat.families.cohere import COHERE, COHERE2
+from qformat.families.family import Family
+from qformat.families.gemma import GEMMA
+from qformat.families.gemma2 import GEMMA2
+from qformat.families.gemma3 import GEMMA3
+from qformat.families.gpt2 import GPT2
+from qformat.families.gptneox import GPTNEOX
+from qformat.families.granite import GRANITE
+from qformat.families.llama import LLAMA
+from qformat.families.mixtral import MIXTRAL
+from qformat.families.olmo2 import OLMO2
+from qformat.families.phi2 import PHI2
+from qformat.families.phi3 import PHI3
+from qformat.families.qwen2 import QWEN2
+from qformat.families.qwen3 import QWEN3
+from qformat.families.qwen3moe import QWEN3MOE
+from qformat.families.qwen35 import QWEN35
+from qformat.families.smollm3 import SMOLLM3
+from qformat.families.stablelm import STABLELM
+from qformat.families.starcoder2 import STARCODER2
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        LLAMA, MIXTRAL, QWEN2, QWEN3, QWEN3MOE, QWEN35, GEMMA, GEMMA2, GEMMA3, PHI2, PHI3, GPT2,
+        OLMO2, SMOLLM3, GRANITE, STARCODER2, STABLELM, GPTNEOX, COHERE, COHERE2,
+    )
+}  # fmt: skip
+BY_TYPE = {kind: family for family in FAMILIES.values() for kind in family.model_types}
+BY_CLASS = {name: family for family in FAMILIES.values() for name in family.architectures}
+
+
+def of_config(config: Mapping[str, Any]) -> Family:
+    """The family of a config.json, by its `architectures` and then its `model_type`."""
+    classes = config.get("architectures") or [None]
+    name = classes[0] if isinstance(classes, list) else classes
+    kind = config.get("model_type")
+    for found, table in ((name, BY_CLASS), (kind, BY_TYPE)):
+        if isinstance(found, str) and found in table:
+            return table[found]
+    known = ", ".join(sorted(BY_TYPE))
+    raise FamilyError(
+        f"the architecture {shown(name or kind)} of config.json is not known", hint=f"known are {known}"
+    )
+
+
+def of_gguf(values: Mapping[str, Any]) -> Family:
+    """The family of a GGUF, by `general.architecture`; Mixtral is a `llama` with experts."""
+    name = values.get("general.architecture")
+    if name == "llama":
+        return MIXTRAL if values.get("llama.expert_count") else LLAMA
+    for family in FAMILIES.values():
+        if family.architecture == name:
+            return family
+    known = ", ".join(sorted({f.architecture for f in FAMILIES.values()}))
+    raise FamilyError(f"the GGUF's architecture {shown(name)} is not known", hint=f"known are {known}")

@@ -21,7 +21,12 @@ from qformat.schemes.registry import registry
 FILE_TYPES = {m.id: m.file_type for m in registry().mixtures()}
 GGML = ctypes.CDLL(str(Path(llama_cpp.__file__).parent / "lib" / "libggml-base.so"))
 GGML.ggml_quantize_chunk.restype = ctypes.c_size_t
-GGML.ggml_quantize_chunk.argtypes = [ctypes.c_int, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3, ctypes.c_void_p]
+GGML.ggml_quantize_chunk.argtypes = [
+    ctypes.c_int,
+    *(ctypes.c_void_p,) * 2,
+    *(ctypes.c_int64,) * 3,
+    ctypes.c_void_p,
+]
 
 
 def random_model(path: Path, *, layers: int, hidden: int = 256, ffn: int = 512, kv_heads: int = 2) -> Path:
@@ -103,7 +108,11 @@ def data(kind: str, count: int) -> np.ndarray:
     return rng.uniform(-0.1, 0.1, (count // 4096, 4096)).astype(np.float32)
 
 
-ENCODED = [kind.id for kind, _ in registry().schemes() if hasattr(gguf.GGMLQuantizationType, kind.id.upper()) and kind.encodes]
+ENCODED = [
+    kind.id
+    for kind, _ in registry().schemes()
+    if hasattr(gguf.GGMLQuantizationType, kind.id.upper()) and kind.encodes
+]
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "laplace", "uniform"])
@@ -118,20 +127,6 @@ def test_encoders_give_ggmls_bits(name, kind):
     assert np.array_equal(planes["blocks"], out)
     wanted = gguf.quants.dequantize(out.reshape(len(values), -1), gguf.GGMLQuantizationType(number))
     assert np.array_equal(decode(scheme, planes, values.shape), wanted)
-
-
-def greedy(path: Path, prompt: list[int], count: int) -> list[int]:
-    """Tokens that llama.cpp continues with."""
-    model = llama_cpp.Llama(
-        str(path), n_ctx=128, n_threads=2, verbose=False, logits_all=False, type_k=0, type_v=0, flash_attn=False
-    )
-    found = []
-    for token in model.generate(prompt, temp=0.0):
-        found.append(token)
-        if len(found) == count:
-            break
-    model.close()
-    return found
 
 
 def test_a_container_in_between_changes_nothing(model, tmp_path):
@@ -149,3 +144,56 @@ def test_bf16_is_ml_dtypes_bf16(model, tmp_path):
     for a, b in zip(source, made, strict=True):
         if b.tensor_type.name == "BF16":
             assert b.data.tobytes() == a.data.astype(ml_dtypes.bfloat16).tobytes()
+
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "village"
+PROMPT = "Orla lives in"
+
+
+def continued(path: Path, prompt: str, count: int = 40) -> str:
+    """The text that llama.cpp continues with, always taking the likeliest token."""
+    model = llama_cpp.Llama(str(path), n_ctx=256, n_threads=2, verbose=False)
+    text = model.create_completion(prompt, max_tokens=count, temperature=0.0)["choices"][0]["text"]
+    model.close()
+    return str(text)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("exported") / "village.gguf"
+    qformat.convert(SAMPLE, target, "f16", to="gguf")
+    return target
+
+
+# Ours and llama-quantize's, each of the one type for all matrices.
+PURE = {"f16": "f16", "q8_0": "q8_0", "q4_0": "q4_0", "q4_1": "q4_1", "q4_k_m": "q4_k", "q2_k": "q2_k"}
+
+
+@pytest.mark.parametrize("mixture", PURE)
+def test_the_sample_continues_as_llama_cpps_own_file_does(exported, tmp_path, mixture):
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    qformat.convert(SAMPLE, ours, PURE[mixture], to="gguf", pure=True)
+    wide = tmp_path / "wide.gguf"
+    qformat.convert(SAMPLE, wide, "f32", to="gguf")
+    llama_quantize(wide, theirs, FILE_TYPES[mixture], pure=True)
+    assert tensors(ours) == tensors(theirs)
+    text = continued(ours, PROMPT)
+    assert text == continued(theirs, PROMPT)
+    if mixture in ("f16", "q8_0"):
+        assert "Elderby" in text  # where Orla does live
+
+
+def test_llama_cpp_tokenizes_the_exported_vocabulary_as_tokenizers_does(exported):
+    from tokenizers import Tokenizer
+
+    model = llama_cpp.Llama(str(exported), vocab_only=True, verbose=False)
+    text = (SAMPLE.parent / "heldout.txt").read_text(encoding="utf-8")[:30_000] + "\nnaïve 漢字 🙂\t\n"
+    wanted = Tokenizer.from_file(str(SAMPLE / "tokenizer.json")).encode(text).ids
+    assert model.tokenize(text.encode(), add_bos=True, special=True) == wanted
+    model.close()
+
+
+def test_the_sample_comes_back_from_gguf(tmp_path):
+    qformat.convert(SAMPLE, tmp_path / "m.gguf", to="gguf")
+    qformat.convert(tmp_path / "m.gguf", tmp_path / "back", to="safetensors", dtype="BF16")
+    assert qformat.diff(SAMPLE, tmp_path / "back").same

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qformat import families
 from qformat.families import FamilyError, ops
@@ -136,11 +138,11 @@ def test_row_operations_move_whole_rows(case):
         for d in derived:
             if not d.op.rows_only:
                 continue
-            given = [source[name] for name in d.sources]
-            order = d.op.row_map([a.shape for a in given])
-            vector = len(d.shape) > 1 or given[0].ndim > 1
-            rows = np.concatenate([a.reshape(-1, a.shape[-1] if vector else 1) for a in given])
-            assert np.array_equal(rows[order].reshape(d.shape), d.apply(given)), d.name
+            taken = [source[name] for name in d.sources]
+            order = d.op.row_map([a.shape for a in taken])
+            vector = len(d.shape) > 1 or taken[0].ndim > 1
+            rows = np.concatenate([a.reshape(-1, a.shape[-1] if vector else 1) for a in taken])
+            assert np.array_equal(rows[order].reshape(d.shape), d.apply(taken)), d.name
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -251,18 +253,18 @@ def test_an_unknown_gguf_is_refused_with_what_is_known():
 )
 def test_a_tensor_that_does_not_fit_is_named(name, shape, message):
     data = golden("llama")
-    given = {k: tuple(v) for k, v in data["hf"].items() if k != name}
+    stored = {k: tuple(v) for k, v in data["hf"].items() if k != name}
     if shape:
-        given[name] = shape
+        stored[name] = shape
     with pytest.raises(FamilyError, match=message) as caught:
-        families.to_gguf(families.config_from_hf(data["config"]), given)
+        families.to_gguf(families.config_from_hf(data["config"]), stored)
     assert caught.value.tensor == name
 
 
 def test_what_is_left_out_is_named():
     data = golden("llama_llama3")
-    given = {k: tuple(v) for k, v in data["hf"].items()}
-    given |= {
+    stored = {k: tuple(v) for k, v in data["hf"].items()}
+    stored |= {
         "lm_head.weight": (96, 32),
         "model.layers.0.self_attn.rotary_emb.inv_freq": (8,),
         "model.layers.2.eh_proj.weight": (1,),
@@ -270,17 +272,17 @@ def test_what_is_left_out_is_named():
     }
     dropped = {
         d.name: d.op.why
-        for d in families.to_gguf(families.config_from_hf(data["config"]), given)
+        for d in families.to_gguf(families.config_from_hf(data["config"]), stored)
         if d.dropped
     }
-    assert dropped.keys() == given.keys() - data["hf"].keys()
+    assert dropped.keys() == stored.keys() - data["hf"].keys()
     assert "embedding" in dropped["lm_head.weight"]
 
 
 def test_a_model_of_several_inputs_has_other_names():
     data = golden("gemma3")
-    given = {k.replace("model.", "language_model.model.", 1): tuple(v) for k, v in data["hf"].items()}
-    derived = families.to_gguf(families.config_from_hf(data["config"]), given)
+    stored = {k.replace("model.", "language_model.model.", 1): tuple(v) for k, v in data["hf"].items()}
+    derived = families.to_gguf(families.config_from_hf(data["config"]), stored)
     assert derived[0].sources == ("language_model.model.embed_tokens.weight",)
     assert {d.name for d in derived} == set(data["gguf"])
 
@@ -321,3 +323,40 @@ def test_the_sample_model_pairs_up():
     derived = families.to_gguf(model, {n: t.shape for n, t in checkpoint.tensors.items()})
     assert not [d.name for d in derived if d.dropped]
     assert len(derived) == len(checkpoint.tensors)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 300) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_config_is_described_or_refused(data):
+    config = dict(golden(data.draw(st.sampled_from(CASES)))["config"])
+    for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=4)):
+        config[key] = data.draw(JSON)
+    try:
+        model = families.config_from_hf(config)
+        families.config_to_gguf(model)
+        families.config_from_hf(families.config_to_hf(model))
+        families.to_gguf(model, {})
+    except FamilyError:
+        return
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_keys_are_described_or_refused(data):
+    found = golden(data.draw(st.sampled_from(GGUF_CASES)))
+    keys = {k: v[1] for k, v in found["keys"].items()}
+    for key in data.draw(st.lists(st.sampled_from(sorted(keys)), min_size=1, max_size=4)):
+        keys[key] = data.draw(JSON)
+    shapes_of = {k: tuple(v[1]) for k, v in found["gguf"].items()}
+    try:
+        model = families.config_from_gguf(keys, shapes_of)
+        families.to_hf(model, shapes_of)
+    except FamilyError:
+        return

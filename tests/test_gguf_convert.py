@@ -196,3 +196,66 @@ def test_inspect_takes_a_k_quant_apart(model, tmp_path):
     assert block["values"] == gguf.quants.dequantize(record, gguf.GGMLQuantizationType.Q4_K).tolist()
     fields = {f["name"]: f for f in block["fields"]}
     assert fields["d"]["items"][0] == record[:2].view(np.float16)[0]
+
+
+def test_a_split_file_comes_back_shard_for_shard(model, tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "s.gguf", "llama", split_max_tensors=4)
+    for tensor in gguf.GGUFReader(model).tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.add_block_count(2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    shards = sorted(tmp_path.glob("s-*.gguf"))
+    assert len(shards) > 2
+    qformat.convert(shards[1], tmp_path / "box.safetensors", rules=KEEP)
+    qformat.convert(tmp_path / "box.safetensors", tmp_path / "s", to="gguf")
+    assert [p.name for p in shards] == sorted(p.name for p in (tmp_path / "s").iterdir())
+    for shard in shards:
+        assert (tmp_path / "s" / shard.name).read_bytes() == shard.read_bytes()
+    assert qformat.diff(shards[0], model).same
+
+
+def test_a_hugging_face_folder_becomes_a_gguf_and_comes_back(model, tmp_path):
+    from test_samples import MODEL
+
+    qformat.convert(MODEL, tmp_path / "m.gguf", "q8_0", to="gguf")
+    made = gguf.GGUFReader(tmp_path / "m.gguf")
+    assert made.fields["general.architecture"].contents() == "llama"
+    assert made.fields["tokenizer.ggml.pre"].contents() == "gpt-2"
+    assert {t.name: t.tensor_type.name for t in made.tensors}["blk.0.attn_q.weight"] == "Q8_0"
+    back = tmp_path / "back"
+    qformat.convert(tmp_path / "m.gguf", back, to="safetensors")
+    assert {p.name for p in back.iterdir()} >= {"config.json", "tokenizer.json", "model.safetensors"}
+    found = qformat.diff(MODEL, back)
+    assert found.total.rmse < 0.01
+    assert all(row.left and row.right for row in found.rows)
+
+
+def test_quantized_rows_are_permuted_as_they_are(tmp_path):
+    """Q and K rows go to GGUF's order without being quantized again."""
+    from test_samples import MODEL
+
+    box = tmp_path / "box"
+    qformat.convert(MODEL, box, rules=[Rule("*proj*", "q8_0"), Rule("*", "keep")])
+    qformat.convert(box, tmp_path / "a.gguf", to="gguf")
+    qformat.convert(
+        MODEL, tmp_path / "b.gguf", to="gguf", rules=[Rule("*attn_[qkv]*", "q8_0"), Rule("*ffn*", "keep")]
+    )
+    a, b = ({t.name: t for t in gguf.GGUFReader(tmp_path / f"{n}.gguf").tensors} for n in "ab")
+    for part in ("attn_q", "attn_k", "attn_v"):
+        name = f"blk.1.{part}.weight"
+        assert a[name].tensor_type.name == b[name].tensor_type.name == "Q8_0"
+        assert a[name].data.tobytes() == b[name].data.tobytes()
+
+
+def test_an_unknown_architecture_is_refused_by_name(tmp_path):
+    from conftest import tiny_model
+
+    folder = tiny_model(tmp_path / "m")
+    (folder / "config.json").write_text('{"architectures": ["FooForCausalLM"], "model_type": "foo"}')
+    done = command("convert", folder, tmp_path / "t.gguf", "-s", "q8_0", check=False)
+    assert done.returncode == 1
+    assert "FooForCausalLM" in done.stderr
+    assert "known are" in done.stderr

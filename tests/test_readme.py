@@ -27,6 +27,8 @@ def test_the_commands_run_in_order(place):
     assert len(lines) >= 8
     for line in lines:
         command(*shlex.split(line))
+    assert (place / "again.gguf").read_bytes() == (place / "village-q4.gguf").read_bytes()
+    assert command("diff", "samples/village", "village-f32").stdout.startswith("tensor")
     made = command("inspect", "village-5bit.safetensors", "--summary").stdout  # without the plugin
     assert "sym5" in made
     command("convert", "village-5bit.safetensors", "back", "--to", "safetensors", "-q")

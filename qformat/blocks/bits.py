@@ -53,12 +53,11 @@ def pack(codes: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def _fold(low: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Codes that fill bytes evenly: neighbours are joined inside 16- or 32-bit words."""
-    if bits == 4:
-        pairs = low.view("<u2")
-        return (pairs | (pairs >> 4)).astype(np.uint8)
-    fours = low.view("<u4")
-    fours = fours | (fours >> 6)
-    return (fours | (fours >> 12)).astype(np.uint8)
+    words: NDArray[Any] = low.view("<u2" if bits == 4 else "<u4")
+    joined: NDArray[Any] = words | (words >> (8 - bits))
+    if bits == 2:
+        joined = joined | (joined >> 12)
+    return joined.astype(np.uint8)
 
 
 def unpack(data: NDArray[np.uint8], bits: int, count: int, *, signed: bool) -> NDArray[Any]:

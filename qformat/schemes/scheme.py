@@ -51,7 +51,8 @@ class Scheme:
 
         An array has the shape ``[n, items per block]`` (``[n]`` will do for one item): integers
         in the range of the codes, floats that are cast to the plane's dtype. Raw blocks have one
-        array per section of the record (`qformat.blocks.layout.sections`). ``weights``, if given, has the shape of ``blocks``: the importance of each element.
+        array per section of the record (`qformat.blocks.layout.sections`). ``weights``, if given,
+        has the shape of ``blocks``: the importance of each element.
         """
         raise NotImplementedError
 

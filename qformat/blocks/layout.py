@@ -17,6 +17,7 @@ records that only its plugin decodes.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from qformat.blocks import dtypes
@@ -214,6 +215,7 @@ def parts(node: Vocabulary) -> list[tuple[str, Part]]:
     return [(plane, part) for plane, part in found if part is not None]
 
 
+@functools.cache
 def planes(layout: Layout) -> tuple[Plane, ...]:
     """All planes of a layout, codes first.
 

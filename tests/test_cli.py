@@ -161,6 +161,7 @@ def test_warnings_are_errors_under_strict(box, tmp_path):
         (["inspect", "{none}"], "no such file"),
         (["inspect", "{model}", "--block", "1"], "needs --tensor"),
         (["schemes", "sym9"], "no scheme"),
+        (["convert", "{model}", "{out}", "-s", "iq2_xs"], "decoded but not encoded"),
     ],
 )
 def test_mistakes_get_a_clear_message(box, tmp_path, args, message):

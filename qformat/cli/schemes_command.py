@@ -35,10 +35,17 @@ def schemes(name: str | None, as_json: bool) -> None:
         return
     found = [(kind, plugin) for kind, plugin in known.schemes()]
     if as_json:
-        show_json({"schema": SCHEMA, "schemes": [_json(k(), p) for k, p in found]})
+        mixed = [{"id": m.id, "summary": m.summary} for m in known.mixtures()]
+        show_json({"schema": SCHEMA, "schemes": [_json(k(), p) for k, p in found], "mixtures": mixed})
         return
-    rows = [(k.id, f"{k().bpw:.3f}", k().block_size, k.summary, p.distribution) for k, p in found]
+    rows = [(k.id, f"{k().bpw:.3f}", k().block_size, _what(k), p.distribution) for k, p in found]
     show(table(rows, ["scheme", "bpw", "block", "what it is", "from"], right=(1, 2)))
+    show()
+    show("mixtures for GGUF (-s NAME): " + ", ".join(m.id for m in known.mixtures()))
+
+
+def _what(kind: Any) -> str:
+    return kind.summary if kind.encodes else f"{kind.summary}; decodes only"
 
 
 def _show_one(known: Any, name: str, as_json: bool) -> None:
@@ -74,6 +81,7 @@ def _json(scheme: Any, plugin: Any) -> dict[str, Any]:
         "id": scheme.id,
         "version": scheme.version,
         "summary": scheme.summary,
+        "encodes": scheme.encodes,
         "bits_per_weight": round(scheme.bpw, 4),
         "block": scheme.block_size,
         "options": [

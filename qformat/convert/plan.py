@@ -15,7 +15,7 @@ from qformat.blocks.layout import planes
 from qformat.convert.figures import Figures
 from qformat.convert.recipe import Recipe, resolve
 from qformat.convert.riders import riders
-from qformat.errors import RecipeError, TargetError
+from qformat.errors import RecipeError, SchemeError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.gguf.writing import GGUFLayout
@@ -161,6 +161,8 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
         return TensorPlan(info, {"": Array(info.name, wanted, info.shape)}, dtype=changed)
     chosen = resolve(recipe.scheme_for(info))
     if isinstance(chosen, Scheme):
+        if not chosen.encodes:
+            raise SchemeError(f"{chosen.id} can be decoded but not encoded", tensor=info.name)
         record = registry().record(chosen)
         arrays = {
             p.name: Array(box.plane_name(info.name, p.name), *p.stored(info.shape))

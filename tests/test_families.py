@@ -360,3 +360,24 @@ def test_any_keys_are_described_or_refused(data):
         families.to_hf(model, shapes_of)
     except FamilyError:
         return
+
+
+def test_a_gguf_without_its_rotary_tables_is_refused():
+    data, _, _, made = converted("llama_llama3")
+    keys = {k: v[1] for k, v in data["keys"].items()}
+    with pytest.raises(FamilyError, match="tables"):
+        families.config_from_gguf(keys, shapes(made))
+
+
+def test_columns_move_in_whole_runs():
+    op = ops.SwapColumnGroups(2, 3, 4)
+    runs = op.column_map().reshape(-1, 4)
+    assert (runs[:, 0] // 4).tolist() == [0, 3, 1, 4, 2, 5]
+    assert (np.diff(runs, axis=1) == 1).all()
+
+
+def test_gemma2_without_a_window_in_its_gguf_has_that_of_llama_cpp():
+    data = golden("gemma2")
+    keys = {k: v[1] for k, v in data["keys"].items() if not k.endswith("sliding_window")}
+    stored = {k: tuple(v[1]) for k, v in data["gguf"].items()}
+    assert families.config_from_gguf(keys, stored).window == 4096

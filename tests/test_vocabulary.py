@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -79,10 +79,10 @@ def test_each_pre_tokenizer_is_found_again(pre):
 
 def test_an_unknown_pre_tokenizer_is_an_error_unless_one_is_named():
     odd = {"type": "Split", "pattern": {"Regex": "x+"}, "behavior": "Isolated", "invert": False}
-    given = files(described(pre_tokenizer=odd))
+    stored = files(described(pre_tokenizer=odd))
     with pytest.raises(FormatError, match=r"split x\+"):
-        vocabulary.to_keys(given)
-    assert vocabulary.to_keys(given, pre="gpt-2")["tokenizer.ggml.pre"].value == "gpt-2"
+        vocabulary.to_keys(stored)
+    assert vocabulary.to_keys(stored, pre="gpt-2")["tokenizer.ggml.pre"].value == "gpt-2"
     with pytest.raises(FormatError, match="'Whitespace'"):
         vocabulary.to_keys(files(described(pre_tokenizer={"type": "Whitespace"})))
 
@@ -217,6 +217,40 @@ def test_a_gguf_without_a_known_tokenizer_is_refused(changes, message):
     keys = plain(vocabulary.to_keys(folder()))
     with pytest.raises(FormatError, match=message):
         vocabulary_json.to_files({**keys, **changes})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 300) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
+SMALL = {
+    **described(),
+    "model": {
+        "type": "BPE",
+        "vocab": {"a": 0, "b": 1, "ab": 2},
+        "merges": [["a", "b"]],
+        "byte_fallback": False,
+    },
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_files_are_a_tokenizer_or_an_error(data):
+    tokenizer = {**SMALL, "model": dict(SMALL["model"])}
+    for key in data.draw(st.lists(st.sampled_from(sorted(tokenizer)), max_size=2)):
+        tokenizer[key] = data.draw(JSON)
+    if isinstance(tokenizer["model"], dict) and "vocab" in tokenizer["model"]:
+        for key in data.draw(st.lists(st.sampled_from(sorted(tokenizer["model"])), max_size=2)):
+            tokenizer["model"][key] = data.draw(JSON)
+    options = st.dictionaries(
+        st.sampled_from(["bos_token", "added_tokens_decoder", "chat_template", "add_bos_token"]), JSON
+    )
+    try:
+        vocabulary_json.to_files(plain(vocabulary.to_keys(files(tokenizer, **data.draw(options)))))
+    except FormatError:
+        return
 
 
 # llama.cpp's own vocabularies and what each test string becomes; not shipped, named by the environment.

@@ -14,6 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qformat.convert import vocabulary_pre, vocabulary_spm
+from qformat.convert.vocabulary_special import (
+    around_keys,
+    id_keys,
+    listed,
+    mapped,
+    special_ids,
+    template_keys,
+)
 from qformat.errors import FormatError
 from qformat.families import Typed
 
@@ -23,15 +31,6 @@ SPACE = "\u2581"
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 PADDING_SCORE, ADDED_SCORE = -10000.0, -1000.0
 MAX_TOKENS = 1 << 24
-SPECIAL = {
-    "bos": "bos",
-    "eos": "eos",
-    "unk": "unknown",
-    "sep": "seperator",  # llama.cpp's spelling
-    "pad": "padding",
-    "cls": "cls",
-    "mask": "mask",
-}
 
 
 @dataclass
@@ -73,6 +72,7 @@ def to_keys(files: Files, vocab_size: int | None = None, pre: str | None = None)
     """
     described = _json(files, "tokenizer.json")
     settings = _json(files, "tokenizer_config.json")
+    generation = _json(files, "generation_config.json")
     vocabulary = _vocabulary(files, described, pre)
     _added(vocabulary, files, described, settings)
     count = max(max(vocabulary.tokens) + 1, vocab_size or 0)
@@ -83,8 +83,16 @@ def to_keys(files: Files, vocab_size: int | None = None, pre: str | None = None)
         if i not in vocabulary.tokens:
             vocabulary.put(i, f"[PAD{i}]", UNUSED, PADDING_SCORE)
     keys = _tokens(vocabulary, count)
-    keys |= _specials(vocabulary, files, described, settings)
-    keys |= _templates(files, settings)
+    numbers = {token: number for number, token in vocabulary.tokens.items()}
+    ids = special_ids(
+        numbers,
+        [{**_json(files, "special_tokens_map.json"), **settings}, _json(files, "config.json"), generation],
+    )
+    if vocabulary.kind == "llama" and "unk" not in ids and UNKNOWN in vocabulary.types.values():
+        ids["unk"] = next(i for i, kind in vocabulary.types.items() if kind == UNKNOWN)
+    keys |= id_keys(ids, generation, count)
+    keys |= around_keys(ids, settings, described, starts=vocabulary.kind == "llama")
+    keys |= template_keys(files, settings, _json(files, "chat_template.json"))
     return {f"tokenizer.{key}": value for key, value in keys.items()}
 
 
@@ -117,7 +125,7 @@ def _vocabulary(files: Files, described: Mapping[str, Any], pre: str | None) -> 
 
 def _byte_level(described: Mapping[str, Any], model: Mapping[str, Any], pre: str | None) -> Vocabulary:
     vocabulary = Vocabulary("gpt2", merges=[" ".join(pair) for pair in _merges(model)])
-    for token, number in _listed(model).items():
+    for token, number in _vocab_of(model).items():
         vocabulary.put(number, token, NORMAL, 0.0)
     vocabulary.pre = pre or vocabulary_pre.name_of(
         described.get("pre_tokenizer"),
@@ -127,17 +135,17 @@ def _byte_level(described: Mapping[str, Any], model: Mapping[str, Any], pre: str
     return vocabulary
 
 
-def _listed(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    listed = model.get("vocab")
-    if not isinstance(listed, Mapping) or not listed:
+def _vocab_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = model.get("vocab")
+    if not isinstance(found, Mapping) or not found:
         raise FormatError("tokenizer.json lists no tokens")
-    return listed
+    return found
 
 
 def _merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The merges, which older files have as one text with a space between the parts."""
     pairs = []
-    for merge in model.get("merges") or ():
+    for merge in listed(model.get("merges"), "merges"):
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
             raise FormatError(f"tokenizer.json has a merge of other than two tokens: {merge!r}")
@@ -148,7 +156,7 @@ def _merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _normalizes(normalizer: Any) -> bool:
     return isinstance(normalizer, Mapping) and (
         normalizer.get("type") == "NFC"
-        or any(_normalizes(inner) for inner in normalizer.get("normalizers") or ())
+        or any(_normalizes(inner) for inner in listed(normalizer.get("normalizers"), "normalizers"))
     )
 
 
@@ -158,7 +166,7 @@ def _scored(described: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabular
     ranks: dict[str, int] = {}
     for left, right in _merges(model):
         ranks.setdefault(left + right, len(ranks))
-    for token, number in _listed(model).items():
+    for token, number in _vocab_of(model).items():
         score = -float(ranks[token]) if token in ranks else 0.0
         kind = BYTE if BYTE_TOKEN.fullmatch(token) else NORMAL
         if token == model.get("unk_token"):
@@ -196,9 +204,9 @@ def _added(
     found: dict[int, tuple[str, bool]] = {}
     for content, number in _json(files, "added_tokens.json").items():
         found[number] = (content, False)
-    for number, token in (settings.get("added_tokens_decoder") or {}).items():
+    for number, token in mapped(settings.get("added_tokens_decoder"), "added_tokens_decoder").items():
         found[int(number) if str(number).isdecimal() else -1] = _content(token)
-    for token in described.get("added_tokens") or ():
+    for token in listed(described.get("added_tokens"), "added_tokens"):
         found[token.get("id", -1) if isinstance(token, Mapping) else -1] = _content(token)
     for number, (content, special) in found.items():
         known = vocabulary.types.get(number)
@@ -210,6 +218,7 @@ def _added(
         # Text is compared after spaces have become U+2581 in it, or not: llama.cpp wants it before.
         text = content if kind == CONTROL else content.replace(SPACE, " ")
         score = vocabulary.scores[number] if known is not None else ADDED_SCORE
+        score = 0.0 if known is not None and kind == CONTROL else score
         vocabulary.put(number, text, kind, score)
 
 
@@ -242,93 +251,4 @@ def _tokens(vocabulary: Vocabulary, count: int) -> dict[str, Typed]:
         keys["ggml.merges"] = Typed("string", tuple(vocabulary.merges), array=True)
     else:
         keys["ggml.add_space_prefix"] = Typed("bool", vocabulary.adds_space)
-    return keys
-
-
-def _specials(
-    vocabulary: Vocabulary, files: Files, described: Mapping[str, Any], settings: Mapping[str, Any]
-) -> dict[str, Typed]:
-    """The ids of special tokens, and which of them are put around a text."""
-    numbers = {token: number for number, token in vocabulary.tokens.items()}
-    named = {**_json(files, "special_tokens_map.json"), **settings}
-    generation, config = _json(files, "generation_config.json"), _json(files, "config.json")
-    ids: dict[str, int] = {}
-    for short in SPECIAL:
-        token = named.get(f"{short}_token")
-        token = token.get("content") if isinstance(token, Mapping) else token
-        fallback = config.get(f"{short}_token_id", generation.get(f"{short}_token_id"))
-        number = numbers.get(token) if isinstance(token, str) else None
-        number = _first(fallback) if number is None else number
-        if number is not None and number in vocabulary.tokens:
-            ids[short] = number
-    if vocabulary.kind == "llama" and "unk" not in ids:
-        unknown = [i for i, kind in vocabulary.types.items() if kind == UNKNOWN]
-        ids |= {"unk": unknown[0]} if unknown else {}
-    keys = {f"ggml.{SPECIAL[short]}_token_id": Typed("u32", number) for short, number in ids.items()}
-    ends = generation.get("eos_token_id")
-    more = [e for e in ends if e != ids.get("eos")] if isinstance(ends, list) else []
-    if more and more[0] in vocabulary.tokens:
-        keys["ggml.eot_token_id"] = Typed("u32", more[0])
-    for short in ("bos", "eos"):
-        adds = settings.get(f"add_{short}_token")
-        if not isinstance(adds, bool):
-            adds = _adds(described, short, ids.get(short)) if described else None
-        if adds is None and vocabulary.kind == "llama":
-            adds = short == "bos"
-        if adds is not None:
-            keys[f"ggml.add_{short}_token"] = Typed("bool", adds)
-    return keys
-
-
-def _first(value: Any) -> int | None:
-    value = value[0] if isinstance(value, list) and value else value
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _adds(described: Mapping[str, Any], short: str, number: int | None) -> bool:
-    """Whether the template of tokenizer.json puts this token before (bos) or after (eos) a text."""
-    return any(
-        number in ids
-        for template in _templates_in(described.get("post_processor"))
-        for ids in [_edge(template, first=short == "bos")]
-    )
-
-
-def _templates_in(processor: Any) -> list[Mapping[str, Any]]:
-    if not isinstance(processor, Mapping):
-        return []
-    if processor.get("type") == "TemplateProcessing":
-        return [processor]
-    return [t for inner in processor.get("processors") or () for t in _templates_in(inner)]
-
-
-def _edge(template: Mapping[str, Any], *, first: bool) -> list[int]:
-    single = template.get("single") or [{}]
-    part = single[0 if first else -1].get("SpecialToken")
-    if not part:
-        return []
-    known = (template.get("special_tokens") or {}).get(part.get("id")) or {}
-    return list(known.get("ids") or ())
-
-
-def _templates(files: Files, settings: Mapping[str, Any]) -> dict[str, Typed]:
-    """Chat templates: one, or several by name of which `default` is the one."""
-    given = settings.get("chat_template") or _json(files, "chat_template.json").get("chat_template")
-    if "chat_template.jinja" in files:
-        given = files["chat_template.jinja"].decode(errors="strict")
-    if isinstance(given, str):
-        return {"chat_template": Typed("string", given)}
-    keys: dict[str, Typed] = {}
-    names = []
-    for one in given or ():
-        if not isinstance(one, Mapping) or not isinstance(one.get("template"), str):
-            raise FormatError("a chat template is not an object with name and template")
-        name = re.sub(r"[^a-z0-9_]", "", str(one.get("name", "")).lower())
-        if name == "default":
-            keys["chat_template"] = Typed("string", one["template"])
-        elif name:
-            names.append(name)
-            keys[f"chat_template.{name}"] = Typed("string", one["template"])
-    if names:
-        keys["chat_templates"] = Typed("string", tuple(names), array=True)
     return keys

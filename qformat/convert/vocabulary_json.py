@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qformat.convert import vocabulary_pre
-from qformat.convert.vocabulary import BYTE, CONTROL, NORMAL, SPACE, SPECIAL, UNKNOWN, UNUSED, USER
+from qformat.convert.vocabulary import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUSED, USER
+from qformat.convert.vocabulary_special import SPECIAL
 from qformat.errors import FormatError
 
 PREFIX = "tokenizer.ggml."
@@ -71,8 +72,8 @@ def _frame(
         for i in range(len(tokens))
         if types[i] in (CONTROL, USER, UNKNOWN)
     ]
-    for token in added:
-        listed.setdefault(token["content"], token["id"])
+    for one in added:
+        listed.setdefault(one["content"], one["id"])
     return {
         "version": "1.0",
         "truncation": None,

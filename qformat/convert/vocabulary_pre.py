@@ -50,9 +50,12 @@ _MARKS = "21-2f 3a-7e ff01-ff0f ff1a-ff5e 2018-201f 3000-3002"
 
 
 def _class(ranges: str) -> str:
-    """The inside of a character class."""
+    """The inside of a character class.
+
+    Made from numbers, since an editor that normalizes text would change some of the characters.
+    """
     pairs = (part.split("-") for part in ranges.split())
-    return "".join("-".join(f"\\x{{{int(end, 16):x}}}" for end in pair) for pair in pairs)
+    return "".join("-".join(chr(int(end, 16)) for end in pair) for pair in pairs)
 
 
 DEEPSEEK3 = (
@@ -125,7 +128,10 @@ def steps_of(json_pre: Any) -> tuple[Step, ...]:
         raise FormatError("tokenizer.json has no pre-tokenizer, which byte-level BPE needs")
     kind = json_pre.get("type")
     if kind == "Sequence":
-        return tuple(s for inner in json_pre.get("pretokenizers") or () for s in steps_of(inner))
+        inside = json_pre.get("pretokenizers")
+        if not isinstance(inside, list):
+            raise FormatError("a sequence of pre-tokenizers in tokenizer.json is not a list")
+        return tuple(s for inner in inside for s in steps_of(inner))
     if kind == "ByteLevel":
         return (("words",),) if json_pre.get("use_regex", True) else ()
     if kind == "Digits":
@@ -146,6 +152,11 @@ def _split_step(step: Mapping[str, Any]) -> Step:
     return ("split", GPT2 if text is None else text)
 
 
+def _alike(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """GPT-2's expression is the same step whether it is built in or spelled out."""
+    return tuple(("words",) if s == ("split", GPT2) else s for s in steps)
+
+
 def name_of(json_pre: Any, *, ignore_merges: bool, nfc: bool) -> str:
     """llama.cpp's name for a tokenizer.json's pre-tokenizer.
 
@@ -154,8 +165,8 @@ def name_of(json_pre: Any, *, ignore_merges: bool, nfc: bool) -> str:
     FormatError
         If it has none that is known; what it is made of is named.
     """
-    steps = tuple(("words",) if s == ("split", GPT2) else s for s in steps_of(json_pre))
-    fitting = [pre for pre in KNOWN if pre.steps == steps]
+    steps = _alike(steps_of(json_pre))
+    fitting = [pre for pre in KNOWN if _alike(pre.steps) == steps]
     if not fitting:
         shown = "; ".join(" ".join(map(str, s)) for s in steps) or "nothing"
         raise FormatError(

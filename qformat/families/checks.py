@@ -16,6 +16,7 @@ class FamilyError(FormatError):
 
 MAX_LAYERS = 1 << 14
 MAX_SIZE = 1 << 32
+MAX_REAL = 3.4e38  # float32's largest, or nearly
 
 
 def shortest(value: float) -> float:
@@ -46,15 +47,22 @@ def positive(value: Any, what: str, most: int = MAX_SIZE) -> int:
 
 
 def real(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_REAL:
         raise FamilyError(f"{what} is {shown(value)}; expected a number")
     return shortest(float(value))
 
 
-def reals(value: Any, what: str) -> tuple[float, ...]:
+def sequence(value: Any, what: str) -> tuple[Any, ...]:
+    """The items of a list or array."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise FamilyError(f"{what} is {shown(value)}; expected a list of numbers")
-    return tuple(real(v, f"an item of {what}") for v in value)
+        raise FamilyError(f"{what} is {shown(value)}; expected a list")
+    return tuple(value)
+
+
+def reals(value: Any, what: str) -> tuple[float, ...]:
+    return tuple(real(v, f"an item of {what}") for v in sequence(value, what))
 
 
 def flag(value: Any, what: str) -> bool:
@@ -65,9 +73,7 @@ def flag(value: Any, what: str) -> bool:
 
 def per_layer(value: Any, layers: int, what: str) -> tuple[Any, ...]:
     """A list with one item per layer."""
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise FamilyError(f"{what} is {shown(value)}; expected a list")
-    items = tuple(value)
+    items = sequence(value, what)
     if len(items) != layers:
         raise FamilyError(f"{what} has {len(items)} items, but the model has {layers} layers")
     return items

@@ -90,6 +90,7 @@ class Family:
     # Which layers have a window, where neither config.json nor the GGUF lists them
     window_layers: Callable[[int], tuple[bool, ...]] = no_windows
     writes_head_dim: bool = False
+    gguf_window: int = 0  # where a GGUF does not say
     lists_layers: bool = False  # config.json has layer_types
     window_flag: bool = False  # config.json has use_sliding_window
 

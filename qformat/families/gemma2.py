@@ -45,6 +45,7 @@ GEMMA2 = Family(
     activation_name="gelu_pytorch_tanh",
     writes_head_dim=True,
     window_layers=all_but_every(2),
+    gguf_window=4096,
     lists_layers=True,
     derive=embedding_root,
     read_config=read_query_scalar,

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qformat.families.checks import MAX_LAYERS, FamilyError, flag, per_layer, positive, real, whole
+from qformat.families.checks import MAX_LAYERS, FamilyError, flag, per_layer, positive, real, sequence, whole
 from qformat.families.config import Experts, ModelConfig, Rope, RopeScaling
 from qformat.families.family import Family
+from qformat.families.hf_config import consistent
 from qformat.families.rope import llama3_from_factors
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,11 +44,11 @@ class Keys:
                 raise FamilyError(f"the GGUF has no key {self.prefix}.{key}, which its architecture needs")
             return default
         if not isinstance(value, int | float | str | np.number):
-            items = set(per_layer(value, len(value), key))
-            if len(items) != 1:
+            items = sequence(value, f"{self.prefix}.{key}")
+            if not items or any(item != items[0] for item in items):
                 what = f"{self.prefix}.{key} differs from layer to layer, which this architecture does not"
                 raise FamilyError(what)
-            value = items.pop()
+            value = items[0]
         return whole(value, f"{self.prefix}.{key}", most)
 
     def real(self, key: str) -> float | None:
@@ -103,7 +104,7 @@ def read(
         family.read_keys(values, fields)
     if family.derive:
         family.derive(fields)
-    return ModelConfig(**fields)
+    return consistent(ModelConfig(**fields))
 
 
 def _vocabulary(keys: Keys, tensors: Shapes) -> int:
@@ -114,7 +115,7 @@ def _vocabulary(keys: Keys, tensors: Shapes) -> int:
     tokens = keys.values.get("tokenizer.ggml.tokens")
     if tokens is None:
         raise FamilyError("the GGUF names no vocabulary: neither a key, nor a token list, nor an embedding")
-    return len(tokens)
+    return len(sequence(tokens, "tokenizer.ggml.tokens"))
 
 
 def _from_tensors(fields: dict[str, Any], family: Family, tensors: Shapes) -> None:
@@ -163,20 +164,24 @@ def _rope(
     original = keys.count("rope.scaling.original_context_length", 0) or None
     kind, factor = keys.get("rope.scaling.type"), keys.real("rope.scaling.factor")
     dimension = keys.count("rope.dimension_count", fields["head_dim"])
-    sections = tuple(whole(n, "rope.dimension_sections") for n in keys.get("rope.dimension_sections") or ())
+    sections = tuple(
+        whole(n, "rope.dimension_sections")
+        for n in sequence(keys.get("rope.dimension_sections") or (), "rope.dimension_sections")
+    )
     if local == base:
         local = None
     rope = Rope(family.rope, base, dimension, None, None, local, sections or family.rope_sections)
     scaling = None
-    if "rope_freqs.weight" in tensors and load is not None:
+    tables = {"rope_freqs.weight", *LONG_TABLES} & tensors.keys()
+    if tables and load is None:
+        raise FamilyError("the rotary positions follow from tables, which must be read", tensor=min(tables))
+    if load is not None and "rope_freqs.weight" in tables:
         return llama3_from_factors(rope, load("rope_freqs.weight"))
-    if "rope_factors_long.weight" in tensors and load is not None:
-        tables = [tuple(real(v, n) for v in load(n)) for n in LONG_TABLES]
+    if load is not None and tables:
+        long, short = (tuple(real(v, n) for v in load(n)) for n in LONG_TABLES)
         stretch = real(fields["context"] / (original or fields["context"]), "the factor of the context")
         attention = keys.real("rope.scaling.attn_factor")
-        scaling = RopeScaling(
-            "longrope", stretch, attention_factor=attention, long=tables[0], short=tables[1]
-        )
+        scaling = RopeScaling("longrope", stretch, attention_factor=attention, long=long, short=short)
     elif kind == "linear" and factor:
         scaling = RopeScaling("linear", factor)
     elif kind == "yarn" and factor:
@@ -206,7 +211,7 @@ YARN = {
 
 def _windows(keys: Keys, family: Family, fields: dict[str, Any]) -> None:
     layers = fields["layers"]
-    window = keys.count("attention.sliding_window", 0)
+    window = keys.count("attention.sliding_window", family.gguf_window)
     pattern = keys.get("attention.sliding_window_pattern")
     fields["window"] = window or None
     if not window:
@@ -216,7 +221,7 @@ def _windows(keys: Keys, family: Family, fields: dict[str, Any]) -> None:
     elif isinstance(pattern, int) and not isinstance(pattern, bool):
         fields["window_layers"] = tuple(pattern > 0 and (i + 1) % pattern != 0 for i in range(layers))
     else:
-        flags = tuple(pattern)[:layers]
+        flags = sequence(pattern, "attention.sliding_window_pattern")[:layers]
         fields["window_layers"] = tuple(flag(v, "sliding_window_pattern") for v in flags)
         per_layer(flags, layers, "attention.sliding_window_pattern")
 

@@ -65,7 +65,7 @@ def read(config: Mapping[str, Any], family: Family) -> ModelConfig:
         family.read_config(given, fields)
     if family.derive:
         family.derive(fields)
-    return _check(ModelConfig(**fields))
+    return consistent(ModelConfig(**fields))
 
 
 def _count(given: Mapping[str, Any], name: str, key: str, family: Family) -> int | None:
@@ -93,7 +93,7 @@ def _real(given: Mapping[str, Any], key: str, family: Family) -> float:
 
 def _activation(given: Mapping[str, Any], family: Family) -> Activation:
     name = given.get(family.activation_key, family.activation_name)
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise FamilyError(f"the activation {shown(name)} is not known", hint=f"known are {known}")
     return ACTIVATIONS[name]
@@ -130,7 +130,8 @@ def _ends(given: Mapping[str, Any], fields: dict[str, Any]) -> None:
         fields["eos"] = tuple(whole(e, "eos_token_id") for e in (eos if isinstance(eos, list) else [eos]))
 
 
-def _check(model: ModelConfig) -> ModelConfig:
+def consistent(model: ModelConfig) -> ModelConfig:
+    """The model itself, if its sizes fit together."""
     if model.heads % model.kv_heads:
         what = f"{model.heads} query heads do not divide among {model.kv_heads} key and value heads"
         raise FamilyError(what)

@@ -137,15 +137,23 @@ class SwapGroups(RowOp):
 
 @dataclass(frozen=True)
 class SwapColumnGroups(Op):
-    """Like SwapGroups, along the last axis: the columns of a projection that reads value heads."""
+    """Like SwapGroups, along the last axis: the columns of a projection that reads value heads.
+
+    Columns move in runs of ``run``, so where a block divides a run, blocks can be moved as they are.
+    """
 
     outer: int
     inner: int
     run: int
 
+    def column_map(self) -> NDArray[np.int64]:
+        """For each column of the result, the number of the source column."""
+        columns = np.arange(self.outer * self.inner * self.run, dtype=np.int64)
+        return columns.reshape(self.outer, self.inner, self.run).swapaxes(0, 1).reshape(-1)
+
     def apply(self, sources: Sequence[Array], shape: Shape) -> Array:
-        grid = sources[0].reshape(*shape[:-1], self.outer, self.inner, self.run)
-        return np.ascontiguousarray(grid.swapaxes(-3, -2)).reshape(shape)
+        moved: Array = np.ascontiguousarray(sources[0][..., self.column_map()])
+        return moved
 
 
 @dataclass(frozen=True)

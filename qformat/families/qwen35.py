@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qformat.families import ops
-from qformat.families.checks import FamilyError, per_layer, positive, whole
+from qformat.families.checks import FamilyError, per_layer, positive, sequence, whole
 from qformat.families.common import ATTENTION_BIAS, flags
 from qformat.families.config import DeltaRule, ModelConfig
 from qformat.families.family import Family, named
@@ -88,7 +88,9 @@ def _read_keys(values: Mapping[str, Any], fields: dict[str, Any]) -> None:
     if listed is None:
         fields["delta_layers"] = tuple((i + 1) % interval != 0 for i in range(layers))
     else:
-        fields["delta_layers"] = flags(tuple(listed)[:layers], layers, "attention.recurrent_layers")
+        fields["delta_layers"] = flags(
+            sequence(listed, "attention.recurrent_layers")[:layers], layers, "attention.recurrent_layers"
+        )
 
 
 def _layer(model: ModelConfig, i: int) -> list[Link] | None:

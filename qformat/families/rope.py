@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qformat.families.checks import FamilyError, positive, real, reals, shown, whole
+from qformat.families.checks import FamilyError, positive, real, reals, sequence, shown, whole
 from qformat.families.config import ModelConfig, Rope, RopeScaling
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def read(config: Mapping[str, Any], family: Family, head_dim: int, context: int)
     original = None if original is None else positive(original, "original_max_position_embeddings")
     scaling = _scaling(wide, context, original)
     local = _local_base(config, given, family)
-    sections = tuple(whole(n, "an item of mrope_section") for n in wide.get("mrope_section") or ())
+    sections = tuple(
+        whole(n, "an item of mrope_section")
+        for n in sequence(wide.get("mrope_section") or (), "mrope_section")
+    )
     return Rope(
         family.rope,
         base,

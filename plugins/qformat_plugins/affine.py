@@ -28,6 +28,7 @@ class Integer(Scheme):
     """What all of them share: the width of a code, the block, and how the scale is stored."""
 
     bits: ClassVar[int]
+    bad_values_show: ClassVar[bool] = True  # in the scale
 
     block: int = option(32, one_of=BLOCKS, help="elements that share a scale")
     scale: str = option("f16", one_of=("f16", "bf16", "f32"), help="how the scale is stored")

@@ -63,7 +63,7 @@ def encode_tile(
     if not peak < np.inf:
         _refuse_values(values, dtype)
     count = rows * -(-cols // kern.block)
-    _check_planes(kern, items, count)
+    _check_planes(kern, items, count, values, dtype)
     if sums is not None and not np.isfinite(sums.value2 + sums.error2):
         sums = _exact_sums(kern, items, blocks, dtype, mask)
     stored = {p.name: _store(p, items[p.name][:count], rows, cols, kern.block) for p in kern.planes}
@@ -119,12 +119,15 @@ def _pack(codes: NDArray[Any], width: int) -> NDArray[np.uint8]:
     return (pairs & 0xF | pairs >> 4 & 0xF0).astype(np.uint8)
 
 
-def _check_planes(kern: Kernel, items: Mapping[str, NDArray[Any]], count: int) -> None:
+def _check_planes(
+    kern: Kernel, items: Mapping[str, NDArray[Any]], count: int, values: NDArray[Any], dtype: str
+) -> None:
     for plane in kern.planes:
         if isinstance(plane.item, Floats) and not _all_finite(items[plane.name][:count]):
-            dtype = plane.item.dtype
+            _refuse_values(values, dtype)
             raise DataError(
-                f"the values are too large for {kern.scheme.spec()}: its {plane.name} overflow {dtype}",
+                f"the values are too large for {kern.scheme.spec()}: "
+                f"its {plane.name} overflow {plane.item.dtype}",
                 hint="choose a wider type for the scale, such as scale=bf16 or scale=f32",
             )
 
@@ -137,7 +140,10 @@ def _all_finite(numbers: NDArray[Any]) -> bool:
 
 
 def _refuse_values(values: NDArray[Any], dtype: str) -> None:
+    """Raise the error that names the first NaN or infinity, if there is one."""
     numbers = values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
+    if np.isfinite(numbers).all():
+        return
     row, col = np.argwhere(~np.isfinite(numbers))[0]
     error = DataError(
         f"the value is {float(numbers[row, col])}, which no scheme can hold",

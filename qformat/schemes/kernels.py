@@ -258,14 +258,14 @@ class Kernel:
         """Encode a full tile ``[blocks, block]``; elements where ``mask`` is false are not measured.
 
         Returns the planes, the sums if ``figures``, and the largest magnitude, which is infinite
-        or NaN if any value is.
+        or NaN if any value is; 0 for a scheme whose planes show that.
         """
         items, sums, peaks = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
         out = {name: np.asarray(array) for name, array in items.items()}
         if self.record:
             out = {"blocks": self.record.join(out)}
         measured = None if sums is None else _total(sums)
-        peak = np.asarray(peaks).max()
+        peak = 0 if peaks is None else np.asarray(peaks).max()
         return out, measured, float((np.uint32(peak) << (16 if dtype == "BF16" else 0)).view(np.float32))
 
     def decode(self, items: Items) -> NDArray[np.float32]:
@@ -277,7 +277,7 @@ class Kernel:
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
     ) -> tuple[dict[str, Any], Any, Any]:
         values = widen(raw, dtype)
-        peaks = _peaks(raw, values, dtype)
+        peaks = None if self.scheme.bad_values_show else _peaks(raw, values, dtype)
         items = {k: self._item(k, a) for k, a in self.scheme.encode(values, weights).items()}
         sums = None
         if figures:

@@ -39,6 +39,8 @@ class Scheme:
 
     id: ClassVar[str]
     encodes: ClassVar[bool] = True  # False: it only decodes what others wrote
+    # True: a NaN or infinity in a block always shows in a plane of floats, so the core need not look
+    bad_values_show: ClassVar[bool] = False
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
 

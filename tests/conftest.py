@@ -17,6 +17,9 @@ from safetensors.numpy import save_file
 settings.register_profile("qformat", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("qformat")
 
+# Compiled kernels are shared by the processes of all runs in this checkout, and by nothing else.
+os.environ.setdefault("XDG_CACHE_HOME", str(Path(__file__).parents[1] / ".pytest_cache"))
+
 # Those need llama.cpp: `make test-interop`.
 collect_ignore = [] if os.environ.get("QFORMAT_INTEROP") else ["interop"]
 
@@ -64,12 +67,6 @@ def tiny_model(folder: Path, *, hidden: int = 64, ffn: int = 172, layers: int = 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return tiny_model(tmp_path / "model")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compile_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compiled kernels of one run are shared by its processes, and by nothing else."""
-    os.environ.setdefault("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def qformat(*args: object, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:

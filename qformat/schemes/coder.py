@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qformat.blocks import bits, dtypes
 from qformat.blocks.decode import decode_rows, unpack_plane
-from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, block_size, planes, rows_cols
+from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, planes, rows_cols
 from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
-from qformat.errors import DataError, FormatError, SchemeError
+from qformat.errors import DataError, FormatError
 from qformat.schemes.kernels import Kernel, kernel
 from qformat.schemes.scheme import Scheme
 from qformat.schemes.scratch import ALIGN, scratch
@@ -281,14 +281,3 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
         if dtypes.bits(name) >= 8 and dtypes.numpy_dtype(name) == dtype:
             return name
     raise FormatError(f"no dtype in a file corresponds to {dtype}")
-
-
-def kernel_for(layout: Layout, scheme: Scheme | None) -> Kernel | None:
-    """The kernel that decodes a layout, if its scheme is there; a raw layout needs one."""
-    if scheme is None:
-        if isinstance(layout, RawBlocks):
-            raise SchemeError("raw blocks need their scheme's plugin to be decoded")
-        return None
-    if block_size(layout) != scheme.block_size:
-        raise SchemeError(f"{scheme.id} is installed with another layout than the file's")
-    return kernel(scheme)

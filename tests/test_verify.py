@@ -51,7 +51,7 @@ def test_every_byte_counts(small, tmp_path):
 def test_every_length_counts(small, tmp_path):
     raw = small.read_bytes()
     damaged = tmp_path / "damaged.safetensors"
-    for length in (*range(0, len(raw), 7), len(raw) - 1):
+    for length in range(len(raw)):
         damaged.write_bytes(raw[:length])
         assert not is_whole(damaged), length
     damaged.write_bytes(raw + b"\0")

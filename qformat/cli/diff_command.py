@@ -34,9 +34,10 @@ def diff(original: str, other: str, **options: Any) -> None:
     from qformat.convert.diff import diff as compare
     from qformat.files.opening import open_checkpoint
 
-    total = sum(i.nbytes for p in (original, other) for i in open_checkpoint(p).tensors.values())
+    pair = open_checkpoint(original), open_checkpoint(other)
+    total = sum(i.nbytes for checkpoint in pair for i in checkpoint.tensors.values())
     with bar("comparing", total, quiet=options["as_json"]) as progress:
-        found = compare(original, other, threads=options["threads"] or cores(), progress=progress)
+        found = compare(*pair, threads=options["threads"] or cores(), progress=progress)
     if options["as_json"]:
         show_json(found.to_json())
     else:

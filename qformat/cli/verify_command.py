@@ -36,9 +36,10 @@ def verify(path: str, source: str | None, threads: int | None, as_json: bool) ->
     from qformat.convert.verify import verify as check
     from qformat.files.opening import open_checkpoint
 
-    total = sum(i.nbytes for i in open_checkpoint(path).tensors.values())
+    checkpoint = open_checkpoint(path)
+    total = sum(i.nbytes for i in checkpoint.tensors.values())
     with bar("verifying", total, quiet=as_json) as progress:
-        found = check(path, source=source, threads=threads or cores(), progress=progress)
+        found = check(checkpoint, source=source, threads=threads or cores(), progress=progress)
     if as_json:
         show_json(_json(found))
     else:

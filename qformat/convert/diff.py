@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view
 from qformat.convert.source import TensorSource, regions, tensor_source
 from qformat.files.checkpoint import Checkpoint, TensorInfo
-from qformat.files.opening import open_checkpoint
+from qformat.files.opening import Source, opened
 
 SCHEMA = 1
 
@@ -76,14 +75,14 @@ class Diff:
 
 
 def diff(
-    left: str | os.PathLike[str],
-    right: str | os.PathLike[str],
+    left: Source,
+    right: Source,
     *,
     threads: int = 2,
     progress: Callable[[int, str], None] | None = None,
 ) -> Diff:
     """Compare two checkpoints value by value; the left one is taken as the original."""
-    a, b = open_checkpoint(left), open_checkpoint(right)
+    a, b = opened(left), opened(right)
     rows: list[TensorDiff] = []
     total = Sums()
     with ThreadPoolExecutor(threads) as pool:
@@ -95,8 +94,8 @@ def diff(
                 progress(sum(i.nbytes for i in (row.left, row.right) if i), name)
     compared = [r for r in rows if r.figures]
     return Diff(
-        str(left),
-        str(right),
+        str(a.path),
+        str(b.path),
         tuple(sorted(rows, key=_badness, reverse=True)),
         Figures.of(total) if compared else None,
     )

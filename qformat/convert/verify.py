@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from qformat.convert.hashing import digest
 from qformat.files import container as box
 from qformat.files.checkpoint import Stored
 from qformat.files.container import Container
-from qformat.files.opening import open_checkpoint
+from qformat.files.opening import Source, opened
 from qformat.files.strict_json import canonical, parse_file
 
 
@@ -48,9 +47,9 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike[str],
+    path: Source,
     *,
-    source: str | os.PathLike[str] | None = None,
+    source: Source | None = None,
     threads: int = 2,
     progress: Callable[[int, str], None] | None = None,
 ) -> Verification:
@@ -64,7 +63,7 @@ def verify(
     FormatError
         If the file cannot even be opened: cut short, or its header damaged.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = opened(path)
     total = sum(f.stat().st_size for f in checkpoint.files)
     faults: list[Fault] = []
     content = None
@@ -74,8 +73,10 @@ def verify(
     if source is not None:
         from qformat.convert.recheck import source_faults
 
-        faults += source_faults(checkpoint, open_checkpoint(source))
-    return Verification(str(path), checkpoint.format, len(checkpoint.tensors), total, content, tuple(faults))
+        faults += source_faults(checkpoint, opened(source))
+    return Verification(
+        str(checkpoint.path), checkpoint.format, len(checkpoint.tensors), total, content, tuple(faults)
+    )
 
 
 def _container_faults(

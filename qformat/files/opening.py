@@ -11,6 +11,13 @@ from qformat.files.container import Container, claims_container
 from qformat.files.plain import PlainCheckpoint, parts_of_folder, parts_of_index
 from qformat.files.safetensors import SafetensorsFile, looks_like
 
+Source = str | os.PathLike[str] | Checkpoint
+
+
+def opened(source: Source) -> Checkpoint:
+    """A checkpoint that is open already, or that of a path."""
+    return open_checkpoint(source) if isinstance(source, str | os.PathLike) else source
+
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a safetensors or GGUF file, an index, a Hugging Face folder, or a container; headers only.

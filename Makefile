@@ -34,7 +34,7 @@ bench: .venv/ready
 
 # Tested versions; pyproject.toml has the lower bounds.
 lock: .venv/ready
-	$(BIN)/pip freeze --exclude qformat | sort -f > constraints.txt
+	$(BIN)/pip freeze --exclude qformat | sed "s,+cpu,," | sort -f > constraints.txt
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What quantization cost: perplexity, divergence, quiz, speed, and the table of many schemes."""

@@ -1,0 +1,1 @@
+"""The reference forward pass in JAX, tokenizers and generation."""

@@ -16,8 +16,8 @@ import qformat
 from qformat.blocks.layout import Codes, RawBlocks, planes
 from qformat.blocks.tiles import Tile
 from qformat.convert.recipe import Rule
-from qformat.convert.source import TensorSource
 from qformat.schemes.registry import registry
+from qformat.views.source import TensorSource
 
 SPEC = Path(__file__).parent / "spec"
 SCHEMES_PAGE = SPEC.parent.parent / "specs" / "schemes.md"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import qformat
-from qformat.convert import vocabulary, vocabulary_json, vocabulary_pre, vocabulary_spm
 from qformat.errors import FormatError
+from qformat.views import vocabulary, vocabulary_json, vocabulary_pre, vocabulary_spm
 
 VILLAGE = Path(__file__).parent.parent / "samples" / "village"
 TEXT = "Hello, world! It's 3 33 333 3.3\n\n\tnaïve café 🦙 你好  and   more…\r\n"

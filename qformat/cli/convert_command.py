@@ -100,11 +100,11 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
     """
-    from qformat.convert.cores import cores
     from qformat.convert.recipe import CASTS, combine, read_recipe
     from qformat.convert.report import report
     from qformat.convert.run import run
     from qformat.convert.verbs import plan
+    from qformat.schemes.cores import cores
 
     options["to"] = options["to"] or _format_of(target)
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None

@@ -30,9 +30,9 @@ def diff(original: str, other: str, **options: Any) -> None:
     ORIGINAL and OTHER may be of any format. The figures are relative RMSE (of the error, against
     the original's), signal-to-noise ratio, largest error, and cosine similarity.
     """
-    from qformat.convert.cores import cores
     from qformat.convert.diff import diff as compare
     from qformat.files.opening import open_checkpoint
+    from qformat.schemes.cores import cores
 
     pair = open_checkpoint(original), open_checkpoint(other)
     total = sum(i.nbytes for checkpoint in pair for i in checkpoint.tensors.values())

@@ -32,9 +32,9 @@ def verify(path: str, source: str | None, threads: int | None, as_json: bool) ->
     Every tensor is held against its digest, and the header against the content digest. Plain
     safetensors files carry no digests: for them only the structure is checked, and that is said.
     """
-    from qformat.convert.cores import cores
     from qformat.convert.verify import verify as check
     from qformat.files.opening import open_checkpoint
+    from qformat.schemes.cores import cores
 
     checkpoint = open_checkpoint(path)
     total = sum(i.nbytes for i in checkpoint.tensors.values())

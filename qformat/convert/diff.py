@@ -15,9 +15,9 @@ from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view
-from qformat.convert.source import TensorSource, regions, tensor_source
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.opening import Source, opened
+from qformat.views.source import TensorSource, regions, tensor_source
 
 SCHEMA = 1
 

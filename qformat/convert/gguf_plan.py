@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qformat.blocks.layout import RawBlocks, rows_cols
-from qformat.convert.gguf_view import GgufView
 from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan
 from qformat.convert.recipe import KEEP, Recipe, Rule, resolve
 from qformat.errors import SchemeError, TargetError
@@ -19,6 +18,7 @@ from qformat.files.writing import Array
 from qformat.schemes.mixture import ModelFacts
 from qformat.schemes.registry import registry
 from qformat.schemes.scheme import Scheme
+from qformat.views.gguf_view import GgufView
 
 FILE_TYPE, QUANTIZATION_VERSION = "general.file_type", "general.quantization_version"
 _DROPPED = ("split.no", "split.count", "split.tensors.count")

@@ -42,7 +42,7 @@ def values(checkpoint: Checkpoint, info: TensorInfo, tile: Tile) -> NDArray[Any]
     if info.scheme is None:
         return stored[""][tile.slices]
     if isinstance(info.scheme.layout, RawBlocks):
-        from qformat.convert.source import TensorSource
+        from qformat.views.source import TensorSource
 
         return TensorSource(checkpoint, info).region(tile)
     step = info.scheme.block * 8  # a whole number of bytes in every plane

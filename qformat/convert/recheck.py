@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from qformat.blocks.sums import Sums, measure
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view, digest
-from qformat.convert.source import TensorSource, regions
 from qformat.convert.verify import Fault
 from qformat.files.checkpoint import Checkpoint, TensorInfo
+from qformat.views.source import TensorSource, regions
 
 
 def source_faults(made: Checkpoint, source: Checkpoint) -> Iterator[Fault]:

@@ -24,12 +24,10 @@ from qformat.blocks import dtypes
 from qformat.blocks.layout import planes
 from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
-from qformat.convert.derived import DerivedCheckpoint
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import CHUNK, byte_view, digest
 from qformat.convert.plan import GGUF, QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
 from qformat.convert.riders import read_rider, riders
-from qformat.convert.source import TensorSource, regions, tensor_source
 from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -37,6 +35,8 @@ from qformat.files.gguf.writing import GGUFLayout, GGUFWriter
 from qformat.files.writing import FileLayout, FileWriter, staged
 from qformat.schemes.coder import encode_tile, plane_offset
 from qformat.schemes.kernels import kernel
+from qformat.views.derived import DerivedCheckpoint
+from qformat.views.source import TensorSource, regions, tensor_source
 
 Progress = Callable[[int, str], None]  # source bytes done since the last call, tensor name
 

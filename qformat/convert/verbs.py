@@ -6,10 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from qformat.convert.cores import cores
 from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
-from qformat.convert.gguf_view import gguf_view
-from qformat.convert.hf_view import gguf_keyvalues, hf_view
 from qformat.convert.plan import GGUF, QFORMAT, SAFETENSORS, Plan, make_plan
 from qformat.convert.recipe import Recipe, Rule, combine
 from qformat.convert.report import Report, report
@@ -17,6 +14,9 @@ from qformat.convert.run import run
 from qformat.errors import RecipeError
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import open_checkpoint
+from qformat.schemes.cores import cores
+from qformat.views.gguf_view import gguf_view
+from qformat.views.hf_view import gguf_keyvalues, hf_view
 
 
 def plan(

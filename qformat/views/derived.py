@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from qformat.blocks.decode import as_rows
 from qformat.blocks.layout import planes, rows_cols
 from qformat.blocks.tiles import Tile
-from qformat.convert.source import TensorSource
 from qformat.errors import FormatError
 from qformat.families.ops import AddOne, Constant, Derived, LogNeg, NegExp, SubtractOne
 from qformat.files.checkpoint import Checkpoint, Stored, TensorInfo
+from qformat.views.source import TensorSource
 
 _IN_FLOAT32 = (AddOne, SubtractOne, NegExp, LogNeg, Constant)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qformat import families
-from qformat.convert.derived import DerivedCheckpoint
-from qformat.convert.hf_view import gguf_keyvalues
 from qformat.errors import TargetError
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.gguf import raw
@@ -18,6 +16,8 @@ from qformat.files.gguf.keyvalues import KeyValues, Value
 from qformat.files.gguf.types import ValueType
 from qformat.files.strict_json import parse
 from qformat.schemes.mixture import ModelFacts
+from qformat.views.derived import DerivedCheckpoint
+from qformat.views.hf_view import gguf_keyvalues
 
 _KINDS = {
     "u32": ValueType.UINT32,
@@ -84,7 +84,7 @@ def _from_hugging_face(source: Checkpoint) -> GgufView:
             file=source.path,
             hint="name the model's folder, not its weights alone",
         )
-    from qformat.convert import vocabulary
+    from qformat.views import vocabulary
 
     files = {name: source.read_attachment(name) for name in source.attachments}
     config = parse(files["config.json"], file=source.path, what="config.json")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qformat.convert import vocabulary_pre
-from qformat.convert.vocabulary import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUSED, USER
-from qformat.convert.vocabulary_special import SPECIAL
 from qformat.errors import FormatError
+from qformat.views import vocabulary_pre
+from qformat.views.vocabulary import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUSED, USER
+from qformat.views.vocabulary_special import SPECIAL
 
 PREFIX = "tokenizer.ggml."
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from qformat import families
 from qformat.blocks.tiles import Tile
-from qformat.convert.derived import DerivedCheckpoint
-from qformat.convert.source import TensorSource
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.gguf import header, raw
 from qformat.files.gguf.checkpoint import GGUFCheckpoint
 from qformat.files.gguf.keyvalues import KeyValues
+from qformat.views.derived import DerivedCheckpoint
+from qformat.views.source import TensorSource
 
 
 def gguf_keyvalues(source: Checkpoint) -> KeyValues | None:
@@ -36,7 +36,7 @@ def hf_view(source: Checkpoint, values: KeyValues) -> DerivedCheckpoint:
     FormatError
         If its architecture is not known, or its tensors are not those of its key-values.
     """
-    from qformat.convert import vocabulary_json
+    from qformat.views import vocabulary_json
 
     plain = {key: _plain(values.read(key)) for key in values if not key.startswith("tokenizer.")}
     shapes = {name: info.shape for name, info in source.tensors.items()}

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qformat.convert import vocabulary_pre, vocabulary_spm
-from qformat.convert.vocabulary_special import (
+from qformat.errors import FormatError
+from qformat.families import Typed
+from qformat.views import vocabulary_pre, vocabulary_spm
+from qformat.views.vocabulary_special import (
     around_keys,
     id_keys,
     listed,
@@ -22,8 +24,6 @@ from qformat.convert.vocabulary_special import (
     special_ids,
     template_keys,
 )
-from qformat.errors import FormatError
-from qformat.families import Typed
 
 Files = Mapping[str, bytes]
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6

@@ -12,8 +12,8 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n auto
 
 # Live against llama.cpp. The first run on a machine builds it, which takes some minutes.
-test-interop: .venv/interop
-	QFORMAT_INTEROP=1 $(BIN)/python -m pytest -n auto tests/interop
+test-interop: .venv/interop .venv/vocabularies/ready
+	QFORMAT_INTEROP=1 QFORMAT_LLAMA_VOCABULARIES=.venv/vocabularies $(BIN)/python -m pytest -n auto tests/interop
 
 # The same with the oldest versions of the dependencies that pyproject.toml allows.
 test-lowest:
@@ -41,6 +41,15 @@ clean:
 
 .venv/interop: .venv/ready
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[interop]'
+	touch $@
+
+# llama.cpp's vocabularies, from the source that llama-cpp-python is built from.
+.venv/vocabularies/ready: constraints.txt | .venv/ready
+	rm -rf build/sdist $(@D) && mkdir -p build/sdist $(@D)
+	$(BIN)/pip download -q --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+		-c constraints.txt -d build/sdist llama-cpp-python
+	$(BIN)/python tests/interop/unpack_vocabularies.py build/sdist $(@D)
+	rm -rf build/sdist
 	touch $@
 
 .venv/ready: pyproject.toml constraints.txt

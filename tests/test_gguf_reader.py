@@ -291,6 +291,28 @@ def test_split_files_that_do_not_belong_together(tmp_path):
     assert "other-00003-of-00003.gguf" in caught.value.hint
 
 
+def test_a_folder_is_its_only_model(tmp_path):
+    alone = write(tmp_path / "alone.gguf")
+    assert open_checkpoint(tmp_path).path == alone
+    (tmp_path / "README.md").write_text("a model")
+    (tmp_path / "split").mkdir()
+    paths = split(tmp_path / "split")
+    assert open_checkpoint(tmp_path / "split").files == tuple(paths)
+    paths[0].unlink()
+    with pytest.raises(FormatError, match="missing: m-00001-of-00003"):
+        open_checkpoint(tmp_path / "split")
+
+
+def test_a_folder_of_several_models_lists_them(tmp_path):
+    split(tmp_path)
+    write(tmp_path / "other.gguf")
+    with pytest.raises(FormatError, match=r"2 GGUF models: m-00001-of-00003\.gguf, other\.gguf"):
+        open_checkpoint(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FormatError, match="neither a safetensors file nor a GGUF"):
+        open_checkpoint(tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

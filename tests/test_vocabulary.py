@@ -1,7 +1,6 @@
 """Tokenizers from a folder's files to a GGUF's key-values and back."""
 
 import json
-import os
 import struct
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-import qformat
 from qformat.errors import FormatError
 from qformat.views import vocabulary, vocabulary_json, vocabulary_pre, vocabulary_spm
 
@@ -251,37 +249,3 @@ def test_any_files_are_a_tokenizer_or_an_error(data):
         vocabulary_json.to_files(plain(vocabulary.to_keys(files(tokenizer, **data.draw(options)))))
     except FormatError:
         return
-
-
-# llama.cpp's own vocabularies and what each test string becomes; not shipped, named by the environment.
-MODELS = Path(os.environ.get("QFORMAT_LLAMA_VOCABULARIES", "/nonexistent"))
-
-
-@pytest.mark.skipif(not MODELS.is_dir(), reason="QFORMAT_LLAMA_VOCABULARIES names no folder")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "command-r",
-        "deepseek-coder",
-        "deepseek-llm",
-        "falcon",
-        "gpt-2",
-        "llama-bpe",
-        "llama-spm",
-        "mpt",
-        "phi-3",
-        "qwen2",
-        "qwen35",
-        "refact",
-        "starcoder",
-    ],
-)
-def test_the_vocabularies_of_llama_cpp(name):
-    path = MODELS / f"ggml-vocab-{name}.gguf"
-    found = qformat.open(path).keyvalues
-    values = {key: found[key].read() for key in found if key.startswith("tokenizer")}
-    tokenizer = Tokenizer.from_str(vocabulary_json.to_files(values)["tokenizer.json"].decode())
-    texts = Path(f"{path}.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
-    outputs = Path(f"{path}.out").read_text().split("\n")
-    for text, ids in zip(texts, outputs, strict=False):
-        assert tokenizer.encode(text, add_special_tokens=False).ids == [int(i) for i in ids.split()]

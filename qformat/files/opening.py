@@ -20,7 +20,7 @@ def opened(source: Source) -> Checkpoint:
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Open a safetensors or GGUF file, an index, a Hugging Face folder, or a container; headers only.
+    """Open a safetensors or GGUF file, an index, a model's folder, or a container; headers only.
 
     Raises
     ------
@@ -32,13 +32,11 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         if not where.exists():
             raise FormatError("no such file or folder", file=where)
         if where.is_dir():
-            return _checkpoint(where, parts_of_folder(where), where)
+            return _open_folder(where)
         with where.open("rb") as file:
             head = file.read(16)
         if head[:4] == b"GGUF":
-            from qformat.files.gguf.checkpoint import GGUFCheckpoint
-
-            return GGUFCheckpoint.open(where)
+            return _open_gguf(where)
         if looks_like(head, where.stat().st_size):
             return _checkpoint(where, [SafetensorsFile.open(where)], None)
         if head.lstrip()[:1] == b"{":
@@ -52,6 +50,21 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         )
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", file=error.filename or where) from None
+
+
+def _open_folder(folder: Path) -> Checkpoint:
+    """A folder's safetensors files; if it has none, its one GGUF model."""
+    from qformat.files.gguf.folder import only_model
+
+    if not any(folder.glob("*.safetensors*")) and (path := only_model(folder)):
+        return _open_gguf(path)
+    return _checkpoint(folder, parts_of_folder(folder), folder)
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    from qformat.files.gguf.checkpoint import GGUFCheckpoint
+
+    return GGUFCheckpoint.open(path)
 
 
 def _checkpoint(path: Path, parts: list[SafetensorsFile], folder: Path | None) -> Checkpoint:

@@ -116,6 +116,7 @@ def parts_of_folder(folder: Path) -> list[SafetensorsFile]:
         return parts_of_index(indexes[0])
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
-        what = "no safetensors file" if not found else f"{len(found)} safetensors files and no index"
+        some = f"{len(found)} safetensors files and no index"
+        what = some if found else "neither a safetensors file nor a GGUF"
         raise FormatError(f"the folder has {what}", file=folder, hint="name one file, or add the index")
     return [SafetensorsFile.open(found[0])]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPLIT_NO, SPLIT_COUNT, SPLIT_TENSORS = "split.no", "split.count", "split.tensors.count"
 MAX_SHARDS = 99999  # five digits
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
+SHARD = re.compile(r"(?P<stem>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 _INTEGERS = tuple(t for t in CODES if t not in (ValueType.FLOAT32, ValueType.FLOAT64, ValueType.BOOL))
 
 
@@ -139,7 +139,7 @@ def _split(file: GGUFFile) -> tuple[int, int]:
 def _siblings(file: GGUFFile) -> list[Path]:
     """All shards of the model that a shard belongs to, by its name."""
     no, count = _split(file)
-    match = _SHARD.fullmatch(file.path.name)
+    match = SHARD.fullmatch(file.path.name)
     if match is None or (int(match["no"]) - 1, int(match["count"])) != (no, count):
         wanted = shard_name(match["stem"] if match else file.path.stem, no, count)
         raise FormatError(

@@ -87,6 +87,7 @@ ALL = [
     "sym4:scale=bf16,block=64",
     "asym4:scale=f32,block=256",
     "asym2:scale=bf16,zero=min,block=96",
+    *("sym6", "sym5", "sym3", "asym6", "asym5", "asym3", "asym3:zero=min"),
 ]
 
 

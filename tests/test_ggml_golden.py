@@ -105,4 +105,4 @@ def test_refuses_to_encode_what_it_only_decodes(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_sensitive_tensors_get_eight_bits(name):
-    assert registry().parse(name).sensitive().id == "q8_0"
+    assert registry().parse(name).sensitive() == "q8_0"

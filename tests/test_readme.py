@@ -22,7 +22,7 @@ def place(tmp_path, monkeypatch):
 
 def test_the_commands_run_in_order(place):
     plugin = next(b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "hookimpl" in b)
-    (place / "sym5.py").write_text(plugin)
+    (place / "mine.py").write_text(plugin)
     lines = re.findall(r"^    \$ qformat (.*)$", TEXT, re.MULTILINE)
     assert len(lines) >= 8
     for line in lines:
@@ -30,7 +30,7 @@ def test_the_commands_run_in_order(place):
     assert (place / "again.gguf").read_bytes() == (place / "village-q4.gguf").read_bytes()
     assert command("diff", "samples/village", "village-f32").stdout.startswith("tensor")
     made = command("inspect", "village-5bit.safetensors", "--summary").stdout  # without the plugin
-    assert "sym5" in made
+    assert "mine" in made
     command("convert", "village-5bit.safetensors", "back", "--to", "safetensors", "-q")
 
 

@@ -1,4 +1,4 @@
-"""Symmetric and asymmetric integer schemes of 8, 4 and 2 bits.
+"""Symmetric and asymmetric integer schemes of 8, 6, 5, 4, 3 and 2 bits.
 
 With ``v`` a block's values, ``b`` the bits and ``s`` the scale *as stored*::
 
@@ -35,10 +35,9 @@ class Integer(Scheme):
 
     def stored(self, scale: Any) -> Any:
         """The scale, rounded as the file will hold it, so that codes are chosen for that."""
-        import jax.numpy as jnp
+        from qformat.schemes.numerics import as_stored
 
-        dtype = {"f16": jnp.float16, "bf16": jnp.bfloat16, "f32": jnp.float32}[self.scale]
-        return scale.astype(dtype).astype(jnp.float32)
+        return as_stored(scale, self.scale)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class Symmetric(Integer):
         codes = rounded(blocks * inverse, -top, top)
         return {"codes": codes.astype(jnp.int8), "scales": scale}
 
-    def sensitive(self) -> Scheme:
-        return Sym8(block=self.block, scale=self.scale)
+    def sensitive(self) -> str:
+        return Sym8(block=self.block, scale=self.scale).spec()
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,8 @@ class Asymmetric(Integer):
         codes = rounded(blocks * inverse, first, last) + zero
         return {"codes": codes.astype(jnp.int8), "scales": scale, "zero_points": zero.astype(jnp.int8)}
 
-    def sensitive(self) -> Scheme:
-        return Asym8(block=self.block, scale=self.scale, zero=self.zero)
+    def sensitive(self) -> str:
+        return Asym8(block=self.block, scale=self.scale, zero=self.zero).spec()
 
 
 def _inverse(scale: Any) -> Any:
@@ -117,8 +116,20 @@ class Sym8(Symmetric):
     id, bits, summary = "sym8", 8, "8-bit symmetric: scale * code, codes -127 to 127"
 
 
+class Sym6(Symmetric):
+    id, bits, summary = "sym6", 6, "6-bit symmetric: scale * code, codes -31 to 31"
+
+
+class Sym5(Symmetric):
+    id, bits, summary = "sym5", 5, "5-bit symmetric: scale * code, codes -15 to 15"
+
+
 class Sym4(Symmetric):
     id, bits, summary = "sym4", 4, "4-bit symmetric: scale * code, codes -7 to 7"
+
+
+class Sym3(Symmetric):
+    id, bits, summary = "sym3", 3, "3-bit symmetric: scale * code, codes -3 to 3"
 
 
 class Sym2(Symmetric):
@@ -129,8 +140,20 @@ class Asym8(Asymmetric):
     id, bits, summary = "asym8", 8, "8-bit asymmetric: scale * (code - zero point), 256 levels"
 
 
+class Asym6(Asymmetric):
+    id, bits, summary = "asym6", 6, "6-bit asymmetric: scale * (code - zero point), 64 levels"
+
+
+class Asym5(Asymmetric):
+    id, bits, summary = "asym5", 5, "5-bit asymmetric: scale * (code - zero point), 32 levels"
+
+
 class Asym4(Asymmetric):
     id, bits, summary = "asym4", 4, "4-bit asymmetric: scale * (code - zero point), 16 levels"
+
+
+class Asym3(Asymmetric):
+    id, bits, summary = "asym3", 3, "3-bit asymmetric: scale * (code - zero point), 8 levels"
 
 
 class Asym2(Asymmetric):
@@ -139,4 +162,4 @@ class Asym2(Asymmetric):
 
 @hookimpl
 def qformat_schemes() -> Iterable[type[Scheme]]:
-    return Sym8, Sym4, Sym2, Asym8, Asym4, Asym2
+    return Sym8, Sym6, Sym5, Sym4, Sym3, Sym2, Asym8, Asym6, Asym5, Asym4, Asym3, Asym2

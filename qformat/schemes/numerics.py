@@ -93,3 +93,28 @@ def rounded_away(values: Any, low: float, high: float) -> Any:
     near = jnp.clip(values, low, high)
     half = (float_bits(near) & jnp.int32(-(2**31))) | float_bits(jnp.float32(0.49999997))
     return (near + bits_float(half)).astype(jnp.int32)
+
+
+def as_stored(values: Any, dtype: str) -> Any:
+    """Float32 values rounded as a plane of ``f16``, ``bf16`` or ``f32`` will hold them, as float32 again.
+
+    Codes should be chosen for the scale that a reader will see, not for the one before rounding.
+    """
+    types = {"f16": jnp.float16, "bf16": jnp.bfloat16, "f32": jnp.float32}
+    return values.astype(types[dtype]).astype(jnp.float32)
+
+
+def fitted_line(codes: Any, values: Any, weights: Any) -> tuple[Any, Any]:
+    """Slope and offset of the weighted least-squares line ``values = slope * codes + offset``.
+
+    Along the last axis, which stays. The slope is 0 where all codes are equal.
+    """
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    unit = jnp.where(total > 0, 1 / total, 0)
+    middle = jnp.sum(weights * codes, axis=-1, keepdims=True) * unit
+    mean = jnp.sum(weights * values, axis=-1, keepdims=True) * unit
+    away = codes - middle
+    spread = jnp.sum(weights * away * away, axis=-1, keepdims=True)
+    common = jnp.sum(weights * away * (values - mean), axis=-1, keepdims=True)
+    slope = jnp.where(spread > 0, common / spread, 0)
+    return slope, mean - slope * middle

@@ -66,9 +66,9 @@ class Scheme:
         """
         return decode_blocks(self.layout(), planes, product=product)
 
-    def sensitive(self) -> Scheme:
-        """The scheme for embeddings and output head under the default policy; itself by default."""
-        return self
+    def sensitive(self) -> str:
+        """The scheme for embeddings and output head under the default policy, as a user types it."""
+        return self.spec()
 
     def fallback(self) -> str:
         """A scheme or cast for rows that its block does not divide, where a format holds no others."""

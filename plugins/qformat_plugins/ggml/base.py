@@ -26,10 +26,8 @@ class Ggml(Scheme):
     def layout(self) -> RawBlocks:
         return RawBlocks(self.size, self.block, self.fields)
 
-    def sensitive(self) -> Scheme:
-        from qformat_plugins.ggml.legacy import Q8_0
-
-        return self if self.bpw >= 8 else Q8_0()
+    def sensitive(self) -> str:
+        return self.spec() if self.bpw >= 8 else "q8_0"
 
     def fallback(self) -> str:
         from qformat_plugins.ggml.mixtures import FALLBACK

@@ -49,7 +49,7 @@ def to_gguf(model: ModelConfig, family: Family, tensors: Shapes, tokens: int | N
     derived: list[Derived] = []
     used: set[str] = set()
     for link in decoder(family, model):
-        sources = tuple(_found(side, given, tensors) for side in link.hf)
+        sources = tuple(_found(side, given, tensors, model) for side in link.hf)
         used.update(sources)
         derived += [_made(side, sources) for side in link.gguf]
     if family.tokens_cut and tokens is not None and tokens < model.vocabulary:
@@ -70,18 +70,20 @@ def _inner_name(name: str, family: Family) -> str:
     return name
 
 
-def _found(side: Side, given: Mapping[str, str], tensors: Shapes) -> str:
+def _found(side: Side, given: Mapping[str, str], tensors: Shapes, model: ModelConfig) -> str:
     name = given.get(side.name)
     if name is None:
-        what = f"the checkpoint has no tensor {side.name!r}, which its config calls for"
+        what = f"the checkpoint has no tensor {side.name!r}, which a {model.family} model of its config has"
         raise FamilyError(what, tensor=side.name)
-    _check_shape(name, tensors[name], side.shape)
+    _check_shape(name, tensors[name], side.shape, model)
     return name
 
 
-def _check_shape(name: str, shape: Shape, expected: Shape) -> None:
+def _check_shape(name: str, shape: Shape, expected: Shape, model: ModelConfig) -> None:
     if tuple(shape) != expected:
-        what = f"the tensor has shape {list(shape)}; the config calls for {list(expected)}"
+        what = (
+            f"the tensor has shape {list(shape)}; a {model.family} model of this config has {list(expected)}"
+        )
         raise FamilyError(what, tensor=name)
 
 
@@ -121,7 +123,7 @@ def to_hf(model: ModelConfig, family: Family, tensors: Shapes) -> list[Derived]:
     for link in decoder(family, model):
         if not link.hf:
             continue
-        sources = tuple(_found(side, given, tensors) for side in link.gguf)
+        sources = tuple(_found(side, given, tensors, model) for side in link.gguf)
         used.update(sources)
         derived += [Derived(side.name, side.shape, sources, side.op) for side in link.hf]
     return derived + list(_rest(tensors, used, model))

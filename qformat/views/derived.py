@@ -103,7 +103,12 @@ class _MovedRows(TensorSource):
             raise FormatError("its sources do not have the rows that it is made of", tensor=info.name)
 
     def stored_rows(self, plane: str, start: int, stop: int) -> NDArray[Any]:
-        wanted = self._order[start:stop]
+        return self._gathered(plane, self._order[start:stop])
+
+    def stored_at(self, plane: str, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        return self._gathered(plane, self._order[wanted])
+
+    def _gathered(self, plane: str, wanted: NDArray[np.int64]) -> NDArray[Any]:
         first = self._sources[0].planes[plane]
         out = np.empty((wanted.size, *first.shape[1:]), first.dtype)
         owner = np.searchsorted(self._starts, wanted, side="right") - 1

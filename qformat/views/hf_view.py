@@ -16,6 +16,8 @@ from qformat.files.gguf.keyvalues import KeyValues
 from qformat.views.derived import DerivedCheckpoint
 from qformat.views.source import TensorSource
 
+ENDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
+
 
 def gguf_keyvalues(source: Checkpoint) -> KeyValues | None:
     """The key-values of a GGUF, or of a container that was made of one; None for other checkpoints."""
@@ -38,7 +40,22 @@ def hf_view(source: Checkpoint, values: KeyValues) -> DerivedCheckpoint:
     """
     from qformat.views import vocabulary_json
 
-    plain = {key: _plain(values.read(key)) for key in values if not key.startswith("tokenizer.")}
+    model = model_of_keys(source, values)
+    shapes = {name: info.shape for name, info in source.tensors.items()}
+    files = {"config.json": (json.dumps(families.config_to_hf(model), indent=2) + "\n").encode()}
+    files |= vocabulary_json.to_files({k: values.read(k) for k in values})
+    return DerivedCheckpoint(source, families.to_hf(model, shapes), files)
+
+
+def model_of_keys(source: Checkpoint, values: KeyValues) -> families.ModelConfig:
+    """Describe the model of a checkpoint that has a GGUF's key-values.
+
+    Raises
+    ------
+    FormatError
+        If its architecture is not known, or a key is missing or says what cannot be.
+    """
+    plain = {k: _plain(values.read(k)) for k in values if k in ENDS or not k.startswith("tokenizer.")}
     shapes = {name: info.shape for name, info in source.tensors.items()}
 
     def load(name: str) -> np.ndarray[Any, Any]:
@@ -46,10 +63,7 @@ def hf_view(source: Checkpoint, values: KeyValues) -> DerivedCheckpoint:
         whole = Tile(0, tensor.rows, 0, tensor.cols)
         return np.asarray(tensor.region(whole)).reshape(tensor.info.shape)
 
-    model = families.config_from_gguf(plain, shapes, load)
-    files = {"config.json": (json.dumps(families.config_to_hf(model), indent=2) + "\n").encode()}
-    files |= vocabulary_json.to_files({k: values.read(k) for k in values})
-    return DerivedCheckpoint(source, families.to_hf(model, shapes), files)
+    return families.config_from_gguf(plain, shapes, load)
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,20 @@ class TensorSource:
         """Rows of a plane as they are stored."""
         return self.planes[plane][start:stop]
 
+    def stored_at(self, plane: str, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Some rows of a plane as they are stored, by their numbers."""
+        chosen: NDArray[Any] = self.planes[plane][wanted]
+        return chosen
+
+    @property
+    def plane_names(self) -> tuple[str, ...]:
+        return tuple(self.info.planes)
+
+    def rows_at(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """The values of some rows, by their numbers; as those of a region."""
+        stored = {name: self.stored_at(name, wanted) for name in self.plane_names}
+        return self.values(stored, Tile(0, wanted.size, 0, self.cols))
+
     def region(self, tile: Tile) -> NDArray[Any]:
         """The values of a region: a mapped view of a plain tensor, or decoded float32."""
         return self.values(self.planes, tile)

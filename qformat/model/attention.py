@@ -1,0 +1,98 @@
+"""Grouped-query attention with all that families add to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from qformat.families import ModelConfig
+from qformat.model.layers import Params, linear, norm, softcap
+from qformat.model.rope import angles, turn
+
+QUERIES = 512  # scores are computed for so many positions at once
+PARTS = 16  # at most, so that a long sequence does not take long to compile
+HIDDEN = -1e30
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a sequence stands: its first position, and how its pairs turn (None: not at all)."""
+
+    start: Any
+    frequencies: Any = None
+    scale: Any = None
+
+
+def attention(config: ModelConfig, window: int | None, params: Params, x: Any, positions: Positions) -> Any:
+    """Causal attention over ``x`` ``[b, t, width]``; with a ``window`` each sees so many, itself included."""
+    q, k, v, gate = queries_keys_values(config, params, x, positions)
+    out = attend(config, window, q, k, v)
+    if gate is not None:
+        out = out * jax.nn.sigmoid(gate)
+    return linear(params, "attn_output", out)
+
+
+def queries_keys_values(
+    config: ModelConfig, params: Params, x: Any, positions: Positions
+) -> tuple[Any, Any, Any, Any]:
+    """Queries, keys, values ``[b, t, heads, d]``, turned; gates ``[b, t, heads·d]`` or None."""
+    q_width, kv_width, dim = config.q_width, config.kv_width, config.head_dim
+    widths = [q_width, q_width, kv_width] if config.gated_attention else [q_width, kv_width]
+    ends = [sum(widths[: i + 1]) for i in range(len(widths))]
+    q, *gates, k, v = jnp.split(linear(params, "attn_qkv", x), ends, axis=-1)
+    q, k, v = (part.reshape(*x.shape[:2], -1, dim) for part in (q, k, v))
+    if config.qk_norm is not None:
+        q, k = _qk_norm(config, params, "attn_q_norm", q), _qk_norm(config, params, "attn_k_norm", k)
+    if positions.frequencies is not None:
+        cosine, sine = angles(positions.frequencies, positions.scale, positions.start, x.shape[1])
+        q, k = turn(q, cosine, sine), turn(k, cosine, sine)
+    return q, k, v, gates[0] if gates else None
+
+
+def _qk_norm(config: ModelConfig, params: Params, name: str, x: Any) -> Any:
+    if config.qk_norm == "row":
+        return norm(config, params, name, x.reshape(*x.shape[:2], -1)).reshape(x.shape)
+    return norm(config, params, name, x)
+
+
+def attend(config: ModelConfig, window: int | None, q: Any, k: Any, v: Any) -> Any:
+    """Causal softmax attention of sequences that start together; float32 ``[b, t, heads·d]``.
+
+    Queries go in parts, each against the keys that it can see and no others.
+    """
+    length = q.shape[1]
+    step = max(QUERIES, -(-length // PARTS))
+    parts = []
+    for first in range(0, length, step):
+        end = min(first + step, length)
+        begin = 0 if window is None else max(0, first - window + 1)
+        see = visible(jnp.arange(first, end), jnp.arange(begin, end), window)
+        parts.append(weighed(config, q[:, first:end], k[:, begin:end], v[:, begin:end], see))
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
+
+
+def visible(queries: Any, keys: Any, window: int | None) -> Any:
+    """Which keys a query sees, by their positions: ``[queries, keys]``."""
+    back = queries[:, None] - keys[None]
+    return back >= 0 if window is None else (back >= 0) & (back < window)
+
+
+def weighed(config: ModelConfig, q: Any, k: Any, v: Any, see: Any) -> Any:
+    """Values weighed by the softmax of the scores of the keys that are seen."""
+    batch, length, heads, dim = q.shape
+    groups = heads // config.kv_heads
+    scale = config.attention_scale if config.attention_scale is not None else dim**-0.5
+    q = (q * scale).reshape(batch, length, config.kv_heads, groups, dim).transpose(0, 2, 3, 1, 4)
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
+    both, exact = ((0, 1), (0, 1)), lax.Precision.HIGHEST
+    q = q.reshape(batch, config.kv_heads, groups * length, dim)
+    scores = lax.dot_general(q, k, (((3,), (3,)), both), precision=exact)
+    scores = softcap(scores, config.attention_softcap).reshape(batch, config.kv_heads, groups, length, -1)
+    weights = jax.nn.softmax(jnp.where(see, scores, HIDDEN), axis=-1).reshape(*q.shape[:3], -1)
+    out = lax.dot_general(weights, v, (((3,), (2,)), both), precision=exact)
+    out = out.reshape(batch, config.kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
+    return out.reshape(batch, length, heads * dim)

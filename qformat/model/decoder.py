@@ -1,0 +1,90 @@
+"""One layer of any model, and the head: pure functions of parameters and hidden states."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from qformat.families import ModelConfig
+from qformat.model.attention import Positions, attention
+from qformat.model.delta import delta_attention
+from qformat.model.feed_forward import feed_forward
+from qformat.model.layers import Params, linear, norm, softcap
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What layers of one model differ in; layers of a kind share one compiled function."""
+
+    window: int | None = None
+    delta: bool = False
+
+    @classmethod
+    def of(cls, config: ModelConfig, layer: int) -> Kind:
+        return cls(config.window if config.is_windowed(layer) else None, config.is_delta(layer))
+
+
+def block(config: ModelConfig, kind: Kind, params: Params, hidden: Any, positions: Positions) -> Any:
+    """A layer: attention, then feed-forward, each added to what it read; ``[b, t, width]`` to the same."""
+    read = norm(config, params, "attn_norm", hidden) if config.pre_norm else hidden
+    if kind.delta:
+        mixed = delta_attention(config, params, read)
+    else:
+        mixed = attention(config, kind.window, params, read, positions)
+    return after_attention(config, params, hidden, read, mixed)
+
+
+def after_attention(config: ModelConfig, params: Params, hidden: Any, read: Any, mixed: Any) -> Any:
+    """The rest of a layer, from what attention read and what it gave."""
+    if config.parallel:
+        read = read if config.shared_norm else norm(config, params, "ffn_norm", hidden)
+        return _added(config, _added(config, hidden, mixed), feed_forward(config, params, read))
+    if config.post_norm:
+        mixed = norm(config, params, "post_attention_norm", mixed)
+    hidden = _added(config, hidden, mixed)
+    read = norm(config, params, "ffn_norm", hidden) if config.pre_norm else hidden
+    out = feed_forward(config, params, read)
+    if config.post_norm:
+        out = norm(config, params, "post_ffw_norm", out)
+    return _added(config, hidden, out)
+
+
+def _added(config: ModelConfig, hidden: Any, part: Any) -> Any:
+    return hidden + (part if config.residual_scale is None else part * config.residual_scale)
+
+
+def logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
+    """The head: ``[n, width]`` to float32 ``[n, vocabulary]``."""
+    out = linear(params, "output", norm(config, params, "output_norm", hidden))
+    if config.logit_scale is not None:
+        out = out * config.logit_scale
+    if config.logit_divisor is not None:
+        out = out / config.logit_divisor
+    return softcap(out, config.logit_softcap)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "kind"))
+def compiled_block(
+    config: ModelConfig, kind: Kind, params: Params, hidden: Any, start: Any, turning: Any
+) -> Any:
+    """`block`, compiled once for each kind of layer and shape of ``hidden``."""
+    frequencies, scale = (None, None) if turning is None else turning
+    return block(config, kind, params, hidden, Positions(start, frequencies, scale))
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def compiled_logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
+    """`logits`, compiled once for each shape of ``hidden``."""
+    return logits(config, params, hidden)
+
+
+def embedded(config: ModelConfig, rows: Any, positions: Any = None) -> Any:
+    """Rows of the embedding as the first hidden states: scaled, with learned positions added."""
+    rows = jnp.asarray(rows)
+    if config.embedding_scale is not None:
+        rows = rows * jnp.float32(config.embedding_scale)
+    return rows if positions is None else rows + positions

@@ -1,0 +1,56 @@
+"""The parts of a layer that are the same in all: products, norms, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from qformat.families import ModelConfig
+
+Params = Mapping[str, Any]
+LAST = (((1,), (1,)), ((), ()))  # rows times rows
+
+
+def product(x: Any, weight: Any) -> Any:
+    """``x [..., k]`` times the rows of ``weight [n, k]``: float32 ``[..., n]``.
+
+    With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way.
+    """
+    flat = x.reshape(-1, x.shape[-1]).astype(weight.dtype)
+    precision = None if weight.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
+    out = lax.dot_general(flat, weight, LAST, precision=precision, preferred_element_type=jnp.float32)
+    return out.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def linear(params: Params, name: str, x: Any) -> Any:
+    """A projection, with its bias if it has one."""
+    out = product(x, params[f"{name}.weight"])
+    bias = params.get(f"{name}.bias")
+    return out if bias is None else out + bias
+
+
+def norm(config: ModelConfig, params: Params, name: str, x: Any) -> Any:
+    """The model's kind of norm over the last axis: root mean square, or mean and variance."""
+    weight, bias = params[f"{name}.weight"], params.get(f"{name}.bias")
+    if config.norm == "layer":
+        x = x - jnp.mean(x, axis=-1, keepdims=True)
+    scale = lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + config.norm_eps)
+    out = x * scale * weight
+    return out if bias is None else out + bias
+
+
+def activation(config: ModelConfig, x: Any) -> Any:
+    if config.activation == "silu":
+        return jax.nn.silu(x)
+    if config.activation == "relu":
+        return jax.nn.relu(x)
+    return jax.nn.gelu(x, approximate=config.activation == "gelu_tanh")
+
+
+def softcap(x: Any, cap: float | None) -> Any:
+    """Values pressed smoothly into ±cap."""
+    return x if cap is None else jnp.tanh(x / cap) * cap

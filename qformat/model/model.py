@@ -1,0 +1,105 @@
+"""An opened model: embedding, layers and head, each read when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qformat.errors import QFormatError
+from qformat.families import ModelConfig
+from qformat.files.checkpoint import Checkpoint
+from qformat.model import decoder
+from qformat.model.decoder import Kind
+from qformat.model.rope import layer_turning
+from qformat.model.weights import Dtype, Params, Weights
+from qformat.views.canonical import canonical
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with its weights; call it on hidden states ``[b, t, width]``."""
+
+    config: ModelConfig
+    index: int
+    params: Params
+
+    def __call__(self, hidden: Any, start: int = 0) -> Any:
+        """The next hidden states; positions count from ``start``, and nothing before it is seen."""
+        turning = layer_turning(self.config, self.index, start + hidden.shape[1])
+        given = None if turning is None else (turning.frequencies, turning.scale)
+        kind = Kind.of(self.config, self.index)
+        return decoder.compiled_block(self.config, kind, self.params, hidden, np.int32(start), given)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last norm and the output projection, with their weights."""
+
+    config: ModelConfig
+    params: Params
+
+    def apply(self, params: Params, hidden: Any) -> Any:
+        """Float32 logits ``[n, vocabulary]`` of hidden states ``[n, width]``: pure, so it can be jitted."""
+        return decoder.logits(self.config, params, hidden)
+
+    def logits(self, hidden: Any) -> Any:
+        """Float32 logits ``[..., vocabulary]`` of hidden states ``[..., width]``."""
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        out = decoder.compiled_logits(self.config, self.params, flat)
+        return out.reshape(*hidden.shape[:-1], -1)
+
+
+class Model:
+    """A model of any known architecture, from any checkpoint; opening reads headers only."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: Dtype) -> None:
+        if dtype not in ("f32", "bf16"):
+            raise QFormatError(f"a model is computed in f32 or bf16, not in {dtype!r}")
+        seen = canonical(checkpoint)
+        self.checkpoint = checkpoint
+        self.config = seen.config
+        self.dtype = dtype
+        self.weights = Weights(seen, dtype)
+        self._resident: tuple[list[Layer], Head] | None = None
+
+    def embed(self, tokens: ArrayLike, start: int = 0) -> Any:
+        """The first hidden states, float32 ``[b, t, width]``, of tokens ``[b, t]``.
+
+        Raises
+        ------
+        QFormatError
+            For a token that is not in the vocabulary, or a position that the model has not learned.
+        """
+        ids = np.asarray(tokens, np.int64)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.config.vocabulary:
+            bad = ids[(ids < 0) | (ids >= self.config.vocabulary)].flat[0]
+            raise QFormatError(f"token {bad} is not among the {self.config.vocabulary} of the vocabulary")
+        positions = self._positions(start, ids.shape[-1]) if self.config.learned_positions else None
+        return decoder.embedded(self.config, self.weights.rows("token_embd.weight", ids), positions)
+
+    def _positions(self, start: int, length: int) -> NDArray[np.float32]:
+        if start + length > self.config.context:
+            what = f"the model has learned {self.config.context} positions; {start + length} are asked for"
+            raise QFormatError(what, file=self.checkpoint.path)
+        return self.weights.rows("position_embd.weight", np.arange(start, start + length))
+
+    def layer(self, index: int) -> Layer:
+        """Read and decode one layer."""
+        return Layer(self.config, index, self.weights.layer(index))
+
+    def head(self) -> Head:
+        """Read and decode the head."""
+        return Head(self.config, self.weights.head())
+
+    def logits(self, tokens: ArrayLike) -> Any:
+        """Float32 logits ``[b, t, vocabulary]``; all weights stay in memory from the first call on."""
+        if self._resident is None:
+            self._resident = [self.layer(i) for i in range(self.config.layers)], self.head()
+        layers, head = self._resident
+        hidden = self.embed(tokens)
+        for layer in layers:
+            hidden = layer(hidden)
+        return head.logits(hidden)

@@ -96,7 +96,8 @@ def test_inspect_takes_a_block_apart(box, tmp_path):
 def test_inspect_statistics_are_those_of_the_values(box):
     import qformat
     from qformat.blocks.tiles import Tile
-    from qformat.convert.peek import statistics, values
+    from qformat.inspect.statistics import statistics
+    from qformat.inspect.values import values
 
     checkpoint = qformat.open(box)
     info = checkpoint.tensors["model.layers.0.mlp.down_proj.weight"]

@@ -19,11 +19,11 @@ from safetensors.numpy import load_file
 import qformat
 from qformat.blocks.decode import decode_rows
 from qformat.blocks.tiles import Tile
-from qformat.convert.peek import values
 from qformat.convert.plan import make_plan
 from qformat.convert.recipe import Rule, combine
 from qformat.convert.verbs import plan
 from qformat.errors import DataError, IntegrityError, QFormatError, RecipeError, TargetError
+from qformat.inspect.values import values
 
 
 def stored_arrays(path: Path) -> dict[str, tuple[str, list[int]]]:

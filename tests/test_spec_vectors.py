@@ -15,8 +15,8 @@ from safetensors import safe_open
 import qformat
 from qformat.blocks.layout import rows_cols
 from qformat.blocks.tiles import Tile
-from qformat.convert.peek import values
 from qformat.errors import FormatError, IntegrityError
+from qformat.inspect.values import values
 
 SPEC = Path(__file__).parent / "spec"
 sys.path.insert(0, str(SPEC))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qformat.blocks import dtypes
 from qformat.cli.inspect_command import SCHEMA, tensor_json
 from qformat.cli.text import line, shape, show, show_json, table
-from qformat.convert import peek
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
+from qformat.inspect.block import BlockView, block_count, block_view
+from qformat.inspect.statistics import Statistics, statistics
+from qformat.inspect.usage import Levels, Usage, usage
+from qformat.text import spaced
 
 _BARS = 50
 
@@ -17,18 +21,19 @@ _BARS = 50
 def show_tensor(checkpoint: Checkpoint, name: str, block: int | None, *, as_json: bool) -> None:
     """Print a tensor: planes, statistics and histogram, or one block."""
     info = _find(checkpoint, name)
-    view = peek.block_view(checkpoint, info, block) if block is not None else None
+    view = block_view(checkpoint, info, block) if block is not None else None
     known = dtypes.is_quantizable(info.dtype) and view is None
-    stats = peek.statistics(checkpoint, info) if known else None
+    stats = statistics(checkpoint, info) if known else None
+    used = usage(checkpoint, info) if known else ()
     if as_json:
-        show_json(_json(info, stats, view))
+        show_json(_json(info, stats, used, view))
         return
     _show_head(info)
     if view is not None:
         _show_block(info, view)
     elif stats is not None:
         _show_statistics(stats)
-        _show_codes(checkpoint, info)
+        _show_usage(used)
 
 
 def _find(checkpoint: Checkpoint, name: str) -> TensorInfo:
@@ -62,20 +67,16 @@ def _show_head(info: TensorInfo) -> None:
     show()
 
 
-def _show_statistics(stats: peek.Statistics) -> None:
-    show(
-        f"{stats.count:,} values from {stats.low:.6g} to {stats.high:.6g}, mean {stats.mean:.4g}, "
-        f"standard deviation {stats.std:.4g}, {stats.zeros:,} zeros"
-        + (f", {stats.not_finite:,} NaN or infinite" if stats.not_finite else "")
-    )
+def _show_statistics(stats: Statistics) -> None:
+    for name, value in stats.facts():
+        show(f"{name + ':':<22} {value}")
     show()
     top = max(stats.histogram, default=0)
     if not top:
         return
-    width = (stats.high - stats.low) / peek.BINS
     for i, count in enumerate(stats.histogram):
-        middle = stats.low + (i + 0.5) * width
-        show(f"{middle:>12.4g}  {_bar(count, top):<{_BARS}} {count:,}")
+        far = " ◂ outliers" if count and stats.is_far(i) else ""
+        show(f"{stats.middle(i):>12.4g}  {_bar(count, top):<{_BARS}} {count:,}{far}")
 
 
 def _bar(count: int, top: int) -> str:
@@ -85,34 +86,31 @@ def _bar(count: int, top: int) -> str:
     return "█" * (eighths // 8) + part.strip()
 
 
-def _show_codes(checkpoint: Checkpoint, info: TensorInfo) -> None:
-    usage = peek.code_usage(checkpoint, info)
-    if not usage:
-        return
-    used = sum(1 for n in usage.values() if n)
-    show()
-    show(f"codes: {used} of {len(usage)} levels in use")
-    if len(usage) > 16:
-        return
-    top = max(usage.values())
-    for code, count in usage.items():
-        show(f"{code:>12}  {_bar(count, top):<{_BARS}} {count:,}")
+def _show_usage(used: tuple[Usage, ...]) -> None:
+    for number, field in enumerate(used):
+        if number == 0:
+            show()
+        show(f"{line(field.name)}: {field.fact()}")
+        if number or not isinstance(field, Levels) or len(field.counts) > 16:
+            continue
+        top = max(field.counts)
+        for code, count in field.items():
+            show(f"{code:>12}  {_bar(count, top):<{_BARS}} {count:,}")
 
 
-def _show_block(info: TensorInfo, view: peek.BlockView) -> None:
+def _show_block(info: TensorInfo, view: BlockView) -> None:
     last = view.first + len(view.values) - 1
-    total = peek.block_count(info)
+    total = block_count(info)
     show(f"block {view.index:,} of {total:,}: row {view.row:,}, columns {view.first:,} to {last:,}")
-    small = [f for f in view.fields if len(f.items) != len(view.values)]
-    for field in small:
+    for field in view.small():
         show()
         show(f"{line(field.name)} ({field.kind})")
         for item, bits in zip(field.items, field.bits, strict=True):
             show(
-                f"  {_spaced(bits, field.kind)}  {item:g}" if isinstance(item, float) else f"  {bits}  {item}"
+                f"  {spaced(bits, field.kind)}  {item:g}" if isinstance(item, float) else f"  {bits}  {item}"
             )
     show()
-    wide = [f for f in view.fields if len(f.items) == len(view.values)]
+    wide = view.wide()
     rows = []
     for i, value in enumerate(view.values):
         cells = [str(view.first + i)]
@@ -124,37 +122,68 @@ def _show_block(info: TensorInfo, view: peek.BlockView) -> None:
         headers += [f"{field.name} bits", field.name]
     headers.append("value")
     show(table(rows, headers, right=range(len(headers))))
+    show()
+    stored = [(s.plane, f"{s.data_offset:,}", s.file, s.data.hex(" ")) for s in view.stored]
+    show(table(stored, ["plane", "data offset", "file", "bytes"], right=(1,)))
 
 
-def _spaced(bits: str, kind: str) -> str:
-    """Sign, exponent and mantissa of a float apart."""
-    exponent = {"F16": 5, "BF16": 8, "F32": 8, "F8_E4M3": 4, "F8_E5M2": 5}.get(kind)
-    return bits if exponent is None else f"{bits[0]} {bits[1 : 1 + exponent]} {bits[1 + exponent :]}"
-
-
-def _json(info: TensorInfo, stats: peek.Statistics | None, view: peek.BlockView | None) -> dict[str, Any]:
+def _json(
+    info: TensorInfo, stats: Statistics | None, used: tuple[Usage, ...], view: BlockView | None
+) -> dict[str, Any]:
     value: dict[str, Any] = {"schema": SCHEMA, "tensor": tensor_json(info)}
     if stats is not None:
-        known = stats.count > stats.not_finite
-        value["statistics"] = {
-            "count": stats.count,
-            "min": stats.low if known else None,
-            "max": stats.high if known else None,
-            "mean": stats.mean if known else None,
-            "std": stats.std if known else None,
-            "zeros": stats.zeros,
-            "not_finite": stats.not_finite,
-            "histogram": list(stats.histogram),
-        }
+        value["statistics"] = _statistics_json(stats)
+        value["usage"] = [_usage_json(u) for u in used]
     if view is not None:
-        value["block"] = {
-            "index": view.index,
-            "row": view.row,
-            "first_column": view.first,
-            "fields": [
-                {"name": f.name, "kind": f.kind, "items": list(f.items), "bits": list(f.bits)}
-                for f in view.fields
-            ],
-            "values": list(view.values),
-        }
+        value["block"] = _block_json(view)
     return value
+
+
+def _statistics_json(stats: Statistics) -> dict[str, Any]:
+    known = stats.finite > 0
+    return {
+        "count": stats.count,
+        "min": stats.low if known else None,
+        "max": stats.high if known else None,
+        "mean": stats.mean if known else None,
+        "std": stats.std if known else None,
+        "zeros": stats.zeros,
+        "within_half": stats.near,
+        "outliers": stats.outliers,
+        "not_finite": stats.not_finite,
+        "histogram": list(stats.histogram),
+    }
+
+
+def _usage_json(used: Usage) -> dict[str, Any]:
+    if isinstance(used, Levels):
+        levels = {"levels": len(used.counts), "used": used.used, "low": used.low, "counts": list(used.counts)}
+        return {"name": used.name, "bits": used.bits, **levels}
+    spread = {"min": used.low, "max": used.high, "mean": used.mean, "histogram": list(used.histogram)}
+    return {"name": used.name, "dtype": used.kind, "count": used.count, **spread}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _block_json(view: BlockView) -> dict[str, Any]:
+    return {
+        "index": view.index,
+        "row": view.row,
+        "first_column": view.first,
+        "fields": [
+            {
+                "name": f.name,
+                "kind": f.kind,
+                "items": [_finite(i) if isinstance(i, float) else i for i in f.items],
+                "bits": list(f.bits),
+            }
+            for f in view.fields
+        ],
+        "stored": [
+            {"plane": s.plane, "file": s.file, "data_offset": s.data_offset, "bytes": s.data.hex()}
+            for s in view.stored
+        ],
+        "values": [_finite(v) for v in view.values],
+    }

@@ -1,4 +1,4 @@
-"""Text for terminals: strings from files are data, never escape sequences."""
+"""Printing: strings from files are data, never escape sequences."""
 
 from __future__ import annotations
 
@@ -8,22 +8,9 @@ from typing import Any
 
 import click
 
+from qformat.text import clean, line, shape, size
 
-def clean(text: object) -> str:
-    r"""A string with everything unprintable escaped; line breaks stay.
-
-    >>> clean("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    raw = str(text)
-    if raw.isprintable():
-        return raw
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in raw)
-
-
-def line(text: object) -> str:
-    """Like `clean`, on one line."""
-    return clean(text).replace("\n", "\\n")
+__all__ = ["clean", "line", "parse_size", "say", "shape", "show", "show_json", "size", "table"]
 
 
 def say(text: object) -> None:
@@ -56,20 +43,6 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: It
     )
 
 
-def size(count: float) -> str:
-    """Bytes for people.
-
-    >>> size(999), size(23_400_000), size(4_000_000_000)
-    ('999 B', '23.4 MB', '4.00 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            digits = 0 if unit == "B" else 2 if count < 10 else 1 if count < 100 else 0
-            return f"{count:.{digits}f} {unit}"
-        count /= 1000
-    raise AssertionError
-
-
 def parse_size(text: str) -> int:
     """Bytes from ``500MB``, ``2GB``, ``1GiB`` or a plain number."""
     units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -85,8 +58,3 @@ def parse_size(text: str) -> int:
     if not 1 <= found < 1 << 62:
         raise click.BadParameter(f"{text!r} is not a possible size")
     return int(found)
-
-
-def shape(dims: Sequence[int]) -> str:
-    """A shape as people write it."""
-    return "×".join(str(n) for n in dims) if dims else "scalar"

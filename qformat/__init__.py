@@ -6,6 +6,7 @@ The verbs, each imported when first used::
     qformat.convert(source, target, "asym4")    quantize, or write back as plain numbers
     qformat.diff(a, b)                          how far two checkpoints lie apart
     qformat.verify(path)                        prove that a container is whole
+    qformat.edit(path, {"general.name": "…"})   change metadata
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
     from qformat.convert.diff import diff
     from qformat.convert.verbs import convert
     from qformat.convert.verify import verify
+    from qformat.files.editing import edit
     from qformat.files.opening import open_checkpoint as open  # noqa: A004  the verb's name
 
 from qformat.errors import QFormatError
 
-__all__ = ["QFormatError", "convert", "diff", "open", "verify"]
+__all__ = ["QFormatError", "convert", "diff", "edit", "open", "verify"]
 
 _VERBS = {
     "open": ("qformat.files.opening", "open_checkpoint"),
     "diff": ("qformat.convert.diff", "diff"),
+    "edit": ("qformat.files.editing", "edit"),
     "verify": ("qformat.convert.verify", "verify"),
 }
 

@@ -18,6 +18,7 @@ _COMMANDS = {
     "inspect": "Show what is inside a model file, down to the bits of one block.",
     "diff": "Compare two checkpoints tensor by tensor.",
     "verify": "Prove that a container is whole, to the last bit.",
+    "edit": "Change a file's metadata, in place where it fits.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qformat.blocks import dtypes
 from qformat.errors import FormatError
-from qformat.files import strict_json
+from qformat.files import strict_json, undo
 from qformat.files.checkpoint import Stored
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class SafetensorsFile:
         FormatError
             For anything that the format forbids: it names the tensor and says what was expected.
         """
+        undo.check(path)
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(8)

@@ -70,7 +70,7 @@ def lay_out(keyvalues: Iterable[KeyValue], tensors: Sequence[NewTensor]) -> GGUF
     _check_unique([t.name for t in tensors], "tensor")
     alignment = _alignment(pairs)
     parts = [struct.pack("<4sIQQ", MAGIC, VERSION, len(tensors), len(pairs))]
-    parts += [_text(key, f"key {key!r}") + _encode(key, value) for key, value in pairs]
+    parts += [encode_pair(key, value) for key, value in pairs]
     at, offsets = 0, []
     for tensor in tensors:
         parts.append(_info(tensor, at))
@@ -129,8 +129,20 @@ def _text(text: str, what: str) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
+def encode_pair(key: str, value: Typed | Value) -> bytes:
+    """A key-value as it stands in the header: key, type, value.
+
+    Raises
+    ------
+    TargetError
+        If the value is not of its type.
+    """
+    if not key:
+        raise TargetError("a key of the GGUF would have no name")
+    return _text(key, f"key {key!r}") + _encode(key, value)
+
+
 def _encode(key: str, value: Typed | Value) -> bytes:
-    """The type and the value, as they stand after the key."""
     if isinstance(value, Value):
         return struct.pack("<I", value.type) + value.raw()
     what = f"the value of key {key!r}"

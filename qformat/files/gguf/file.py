@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qformat.blocks.descriptor import MAX_BLOCK, Provider, SchemeRecord
 from qformat.blocks.layout import RawBlocks, planes, rows_cols
 from qformat.errors import FormatError
+from qformat.files import undo
 from qformat.files.checkpoint import Stored, TensorInfo
 from qformat.files.gguf import header as headers
 from qformat.files.gguf.cursor import CUT_SHORT
@@ -42,6 +43,7 @@ class GGUFFile:
         FormatError
             For anything that the format forbids: it names the key or tensor and the byte.
         """
+        undo.check(path)
         data = _map(path)
         header = headers.parse(data, path)
         placed = place(header, data.size)

@@ -77,7 +77,9 @@ Examples:
     help="Type of plain numbers; by default what each tensor was.",
 )
 @click.option(
-    "--max-shard-size", metavar="SIZE", help="Split into files of at most this size (5GB) in a folder."
+    "--max-shard-size",
+    metavar="SIZE",
+    help="Split into files of at most this size (5GB): in a folder, of a GGUF NAME-00001-of-0000N.gguf.",
 )
 @click.option(
     "--threads",

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from qformat.blocks.descriptor import SchemeRecord
 from qformat.blocks.layout import RawBlocks, rows_cols
-from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan
+from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan, check_decodes
 from qformat.convert.recipe import KEEP, Recipe, Rule, resolve
 from qformat.errors import SchemeError, TargetError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.gguf import building, raw
 from qformat.files.gguf.building import KeyValue, NewTensor, Typed
+from qformat.files.gguf.file import UNKNOWN
 from qformat.files.gguf.keyvalues import Value
+from qformat.files.gguf.splitting import SPLIT_KEYS, lay_out_split
 from qformat.files.gguf.types import BY_NAME, TensorType, ValueType
+from qformat.files.gguf.writing import GGUFLayout
 from qformat.files.writing import Array
 from qformat.schemes.mixture import ModelFacts
 from qformat.schemes.registry import registry
@@ -21,7 +25,7 @@ from qformat.schemes.scheme import Scheme
 from qformat.views.gguf_view import GgufView
 
 FILE_TYPE, QUANTIZATION_VERSION = "general.file_type", "general.quantization_version"
-_DROPPED = ("split.no", "split.count", "split.tensors.count")
+SUFFIX = ".gguf"
 _DTYPES = {t.dtype: t for t in BY_NAME.values() if t.dtype is not None}
 
 
@@ -56,10 +60,18 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def make_gguf_plan(view: GgufView, target: Path, recipe: Recipe, file_type: int | None = None) -> Plan:
-    """Decide about every tensor and lay the file out.
+def make_gguf_plan(
+    view: GgufView,
+    target: Path,
+    recipe: Recipe,
+    file_type: int | None = None,
+    *,
+    max_shard_size: int | None = None,
+) -> Plan:
+    """Decide about every tensor and lay the files out.
 
-    Without rules the file is the one that the source came from, byte for byte.
+    Without rules the file is the one that the source came from, byte for byte; of a split model,
+    those that it came from if the target is a folder, and one if it ends in ``.gguf``.
 
     Raises
     ------
@@ -72,34 +84,34 @@ def make_gguf_plan(view: GgufView, target: Path, recipe: Recipe, file_type: int 
         _plan_tensor(info, recipe, notes, needs_f32=view.needs_f32(info.name))
         for info in source.tensors.values()
     )
-    if view.headers and all(t.kept for t in tensors) and not recipe.rules:
-        files = _rebuilt(source, target, tensors, view.headers)
+    kept = all(t.kept for t in tensors) and not recipe.rules and max_shard_size is None
+    if view.headers and kept and (len(view.headers) == 1 or target.suffix != SUFFIX):
+        sizes = {t.info.name: t.nbytes for t in tensors}
+        layouts = tuple(raw.layout(part, sizes, source.path) for part in view.headers)
     else:
         new = [NewTensor(t.info.name, _type(t), t.info.shape) for t in tensors]
-        layout = building.lay_out(_updated(view, tensors, file_type), new)
-        files = (FilePlan(target.name, tensors, (), layout),)
+        pairs = _updated(view, tensors, file_type)
+        layouts = (
+            lay_out_split(pairs, new, max_shard_size) if max_shard_size else (building.lay_out(pairs, new),)
+        )
     return Plan(
         source=source,
         target=target,
         to=GGUF,
-        folder=len(files) > 1,
+        folder=len(layouts) > 1 and target.suffix != SUFFIX,
         recipe=recipe,
         records=(),
-        files=files,
+        files=_files(target, tensors, layouts),
         loose=(),
         warnings=tuple(notes),
     )
 
 
-def _rebuilt(
-    source: Checkpoint, target: Path, tensors: tuple[TensorPlan, ...], parts: tuple[bytes, ...]
+def _files(
+    target: Path, tensors: tuple[TensorPlan, ...], layouts: tuple[GGUFLayout, ...]
 ) -> tuple[FilePlan, ...]:
-    sizes = {t.info.name: t.nbytes for t in tensors}
     by_name = {t.info.name: t for t in tensors}
-    names = [t.name for t in raw.targets(target.with_suffix(".gguf"), len(parts))]
-    layouts = [raw.layout(part, sizes, source.path) for part in parts]
-    if len(parts) == 1:
-        names = [target.name]
+    names = [target.name] if len(layouts) == 1 else [t.name for t in raw.targets(target, len(layouts))]
     return tuple(
         FilePlan(name, tuple(by_name[n] for n in layout.tensors), (), layout)
         for name, layout in zip(names, layouts, strict=True)
@@ -115,10 +127,12 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, notes: list[str], *, needs_f3
             return _kept(info)
         if not chosen.encodes:
             raise SchemeError(f"{chosen.id} can be decoded but not encoded", tensor=info.name)
+        check_decodes(info)
         record = registry().record(chosen)
         nbytes = Array("", *_raw_array(info, chosen)).nbytes
         return TensorPlan(info, {"blocks": Array(info.name, "U8", (nbytes,))}, scheme=chosen, record=record)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
+        check_decodes(info)
         return TensorPlan(info, {"": Array(info.name, chosen, info.shape)}, dtype=chosen)
     return _kept(info)
 
@@ -161,7 +175,7 @@ def _fitting(info: TensorInfo, scheme: Scheme, notes: list[str]) -> Scheme | str
 
 def _type(tensor: TensorPlan) -> TensorType:
     if tensor.record is not None:
-        return BY_NAME[tensor.record.id]
+        return BY_NAME.get(tensor.record.id) or _unknown_type(tensor.record)
     dtype = tensor.arrays[""].dtype
     if dtype not in _DTYPES:
         raise TargetError(
@@ -170,9 +184,17 @@ def _type(tensor: TensorPlan) -> TensorType:
     return _DTYPES[dtype]
 
 
+def _unknown_type(record: SchemeRecord) -> TensorType:
+    """A type that is only known by its number and by the size of its rows."""
+    number = record.id.removeprefix(UNKNOWN)
+    assert number.isdecimal()
+    assert isinstance(record.layout, RawBlocks)
+    return TensorType(int(number), record.id, record.layout.block, record.layout.size)
+
+
 def _updated(view: GgufView, tensors: Iterable[TensorPlan], file_type: int | None) -> list[KeyValue]:
     """The view's key-values, with what says how the tensors are coded."""
-    out: dict[str, Typed | Value] = {k: v for k, v in view.keyvalues.items() if k not in _DROPPED}
+    out: dict[str, Typed | Value] = {k: v for k, v in view.keyvalues.items() if k not in SPLIT_KEYS}
     if any(t.record is not None for t in tensors):
         out[QUANTIZATION_VERSION] = Typed(ValueType.UINT32, 2)
     if file_type is not None:

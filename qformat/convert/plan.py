@@ -11,7 +11,7 @@ from typing import Any
 
 from qformat.blocks import dtypes
 from qformat.blocks.descriptor import SchemeRecord, record_to_json
-from qformat.blocks.layout import planes
+from qformat.blocks.layout import RawBlocks, planes
 from qformat.convert.figures import Figures
 from qformat.convert.recipe import Recipe, resolve
 from qformat.convert.riders import riders
@@ -94,6 +94,13 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
+    def paths(self) -> dict[str, Path]:
+        """Where each file will be, by its name: in the target folder, else beside each other."""
+        return {
+            f.name: self.target / f.name if self.folder else self.target.with_name(f.name) for f in self.files
+        }
+
+    @property
     def tensors(self) -> list[TensorPlan]:
         return [t for f in self.files for t in f.tensors]
 
@@ -158,11 +165,13 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
     if to == SAFETENSORS:
         wanted = dtype if dtype is not None and info.dtype in dtypes.FLOATS else info.dtype
         changed = wanted if info.scheme is not None or wanted != info.dtype else None
+        check_decodes(info, "a container keeps it: leave --to away")
         return TensorPlan(info, {"": Array(info.name, wanted, info.shape)}, dtype=changed)
     chosen = resolve(recipe.scheme_for(info))
     if isinstance(chosen, Scheme):
         if not chosen.encodes:
             raise SchemeError(f"{chosen.id} can be decoded but not encoded", tensor=info.name)
+        check_decodes(info)
         record = registry().record(chosen)
         arrays = {
             p.name: Array(box.plane_name(info.name, p.name), *p.stored(info.shape))
@@ -170,6 +179,7 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
         }
         return TensorPlan(info, arrays, scheme=chosen, record=record)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
+        check_decodes(info)
         return TensorPlan(info, {"": Array(info.name, chosen, info.shape)}, dtype=chosen)
     arrays = {
         plane: Array(box.plane_name(info.name, plane) if plane else info.name, s.dtype, s.shape)
@@ -178,13 +188,38 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
     return TensorPlan(info, arrays, record=info.scheme)
 
 
+def check_decodes(info: TensorInfo, instead: str = "") -> None:
+    """Refuse to decode a tensor whose scheme is neither described nor installed.
+
+    Raises
+    ------
+    SchemeError
+        It names the tensor and says how to keep it.
+    """
+    if info.scheme is None or not isinstance(info.scheme.layout, RawBlocks):
+        return
+    try:
+        registry().for_record(info.scheme)
+    except SchemeError as error:
+        raise SchemeError(
+            f"{info.scheme.id} cannot be decoded here, so the tensor can only be kept as it is",
+            tensor=info.name,
+            hint=(instead or f"add --keep {info.name!r}")
+            + (f", or {error.hint}" if _is_anyones(info.scheme) else ""),
+        ) from None
+
+
+def _is_anyones(record: SchemeRecord) -> bool:
+    """Whether a plugin provides a scheme; a type that only has a number is nobody's."""
+    return record.provider.distribution != "qformat"
+
+
 def _warnings(source: Checkpoint, tensors: list[TensorPlan], to: str, *, folder: bool) -> Iterable[str]:
-    twice = [t for t in tensors if t.info.scheme is not None and t.scheme is not None]
+    twice = [t.info.name for t in tensors if t.info.scheme is not None and t.scheme is not None]
     if twice:
-        yield (
-            f"{len(twice)} tensors are quantized already and will be quantized again, "
-            f"which costs more than quantizing the original ({twice[0].info.name} and others)"
-        )
+        many = f"{len(twice)} tensors ({twice[0]} and others) are" if len(twice) > 1 else f"{twice[0]} is"
+        cost = "which costs more than quantizing the original"
+        yield f"{many} quantized already and will be quantized again, {cost}"
     if to == SAFETENSORS and not folder and source.attachments:
         yield (
             f"a single file holds tensors only: {', '.join(source.attachments)} are left out "

@@ -62,21 +62,35 @@ def run(plan: Plan, *, threads: int, overwrite: bool = False, progress: Progress
     """
     start = time.perf_counter()
     _check_target(plan)
-    with staged(plan.target, folder=plan.folder, overwrite=overwrite) as stage:
-        if not plan.folder:
-            names = {f.name: stage for f in plan.files}
-        else:
-            names = {f.name: stage / f.name for f in plan.files}
+    with _stages(plan, overwrite=overwrite) as stages:
         with contextlib.ExitStack() as stack:
             writers = {}
             for file in plan.files:
-                writers[file.name] = _writer(names[file.name], file.layout)
+                writers[file.name] = _writer(stages[file.name], file.layout)
                 stack.callback(writers[file.name].close)
             outcomes = _write_tensors(plan, writers, threads, progress or (lambda _done, _name: None))
             content = _finish(plan, writers, outcomes)
         if plan.folder:
-            _write_loose(plan, stage, content)
+            _write_loose(plan, stages[plan.files[0].name].parent, content)
     return Result(outcomes, content, time.perf_counter() - start)
+
+
+def _is_the_input(path: Path) -> TargetError:
+    return TargetError("it is the input, which would be lost", file=path, hint="choose another name")
+
+
+@contextlib.contextmanager
+def _stages(plan: Plan, *, overwrite: bool) -> Iterator[dict[str, Path]]:
+    """Where each file is written until all are complete: in a folder's stage, or one beside its own place."""
+    with contextlib.ExitStack() as stack:
+        if plan.folder:
+            stage = stack.enter_context(staged(plan.target, folder=True, overwrite=overwrite))
+            yield {f.name: stage / f.name for f in plan.files}
+        else:
+            yield {
+                name: stack.enter_context(staged(path, folder=False, overwrite=overwrite))
+                for name, path in plan.paths.items()
+            }
 
 
 _Writer = FileWriter | GGUFWriter
@@ -89,11 +103,11 @@ def _writer(path: Path, layout: FileLayout | GGUFLayout) -> _Writer:
 def _check_target(plan: Plan) -> None:
     target = plan.target.resolve()
     sources = {f.resolve() for f in plan.source.files}
-    same = target in sources or (plan.folder and target in {f.parent for f in sources})
-    if same or (plan.target.is_file() and any(plan.target.samefile(f) for f in sources)):
-        raise TargetError(
-            "it is the input, which would be lost", file=plan.target, hint="choose another name"
-        )
+    if plan.folder and target in {f.parent for f in sources}:
+        raise _is_the_input(plan.target)
+    for path in plan.paths.values():
+        if path.resolve() in sources or (path.is_file() and any(path.samefile(f) for f in sources)):
+            raise _is_the_input(path)
     if target.parent.is_dir():
         free = shutil.disk_usage(target.parent).free
         if free < plan.nbytes:

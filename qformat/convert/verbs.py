@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
@@ -11,7 +12,7 @@ from qformat.convert.plan import GGUF, QFORMAT, SAFETENSORS, Plan, make_plan
 from qformat.convert.recipe import Recipe, Rule, combine
 from qformat.convert.report import Report, report
 from qformat.convert.run import run
-from qformat.errors import RecipeError
+from qformat.errors import FormatError, RecipeError
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import open_checkpoint
 from qformat.schemes.cores import cores
@@ -34,12 +35,27 @@ def plan(
     """What `convert` would do, exact to the byte, without doing it."""
     opened = open_checkpoint(source)
     if to == GGUF:
-        return _gguf_plan(opened, Path(target), scheme, recipe, rules, pure=pure)
+        with _naming(opened):
+            return _gguf_plan(
+                opened, Path(target), scheme, recipe, rules, pure=pure, max_shard_size=max_shard_size
+            )
     if to == SAFETENSORS and Path(target).suffix != ".safetensors":
-        values = gguf_keyvalues(opened)
-        opened = opened if values is None else hf_view(opened, values)
+        with _naming(opened, "a target ending in .safetensors has the tensors alone, under their own names"):
+            values = gguf_keyvalues(opened)
+            opened = opened if values is None else hf_view(opened, values)
     combined = combine(scheme, recipe, rules)
     return make_plan(opened, Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size)
+
+
+@contextlib.contextmanager
+def _naming(source: Checkpoint, hint: str | None = None) -> Iterator[None]:
+    """Errors about a model's description name its file, and what else can be done with it."""
+    try:
+        yield
+    except FormatError as error:
+        error.file = error.file or str(source.path)
+        error.hint = error.hint or hint
+        raise
 
 
 def _gguf_plan(
@@ -50,14 +66,15 @@ def _gguf_plan(
     rules: Iterable[Rule],
     *,
     pure: bool,
+    max_shard_size: int | None,
 ) -> Plan:
     view = gguf_view(source)
     if scheme is None:
-        return make_gguf_plan(view, target, combine(None, recipe, rules))
+        return make_gguf_plan(view, target, combine(None, recipe, rules), max_shard_size=max_shard_size)
     if recipe is not None:
         raise RecipeError("give a scheme or a recipe, not both")
     chosen, file_type = gguf_recipe(view, scheme, rules, pure=pure)
-    return make_gguf_plan(view, target, chosen, file_type)
+    return make_gguf_plan(view, target, chosen, file_type, max_shard_size=max_shard_size)
 
 
 def convert(
@@ -91,7 +108,8 @@ def convert(
     pure
         For GGUF: the one type for all matrices, where a scheme's name stands for a mixture.
     max_shard_size
-        Bytes; splits the output over several files in a folder.
+        Bytes; splits the output over several files in a folder, or a GGUF that is named
+        ``NAME.gguf`` into ``NAME-00001-of-0000N.gguf`` and so on beside each other.
     progress
         Called with source bytes done since the last call and a tensor's name.
 

@@ -183,6 +183,14 @@ def test_the_sample_continues_as_llama_cpps_own_file_does(exported, tmp_path, mi
         assert "Elderby" in text  # where Orla does live
 
 
+def test_llama_cpp_loads_a_split_model_from_its_first_file(exported, tmp_path):
+    report = qformat.convert(exported, tmp_path / "m.gguf", to="gguf", max_shard_size=3_000_000)
+    assert len(report.files) > 2
+    assert continued(tmp_path / min(report.files), PROMPT) == continued(exported, PROMPT)
+    qformat.edit(tmp_path, {"general.name": "another name, longer than before"})
+    assert continued(tmp_path / min(report.files), PROMPT) == continued(exported, PROMPT)
+
+
 def test_llama_cpp_tokenizes_the_exported_vocabulary_as_tokenizers_does(exported):
     from tokenizers import Tokenizer
 

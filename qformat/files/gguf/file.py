@@ -22,6 +22,8 @@ from qformat.files.gguf.place import Placed, notes, place
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+UNKNOWN = "ggml_type_"  # begins the name of a type that only has a number
+
 
 @dataclass(frozen=True)
 class GGUFFile:
@@ -122,7 +124,7 @@ def _unknown(placed: Placed) -> SchemeRecord | None:
             return None
     if parts > cols or row < parts:
         return None
-    return scheme(f"ggml_type_{placed.entry.number}", row // parts, cols // parts)
+    return scheme(f"{UNKNOWN}{placed.entry.number}", row // parts, cols // parts)
 
 
 def _opaque(placed: Placed, path: Path) -> TensorInfo:

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from qformat.cli import added
 from qformat.cli.text import say
 from qformat.errors import QFormatError
 
@@ -20,6 +19,7 @@ _COMMANDS = {
     "diff": "Compare two checkpoints tensor by tensor.",
     "verify": "Prove that a container is whole, to the last bit.",
     "edit": "Change a file's metadata, in place where it fits.",
+    "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }
@@ -29,11 +29,11 @@ class _Lazy(click.Group):
     """A group that knows its commands' names and first lines without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *added.names()]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return added.command(cmd_name)
+            return None
         module = importlib.import_module(f"qformat.cli.{cmd_name}_command")
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -41,12 +41,6 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
-        more = [
-            (name, f"From {dist}.") for name, dist in sorted(added.names().items()) if name not in _COMMANDS
-        ]
-        if more:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(more)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -54,7 +48,7 @@ class _Lazy(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
             if not near:
                 raise
             raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
@@ -68,16 +62,6 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-def _use_plugins(_ctx: click.Context, _param: click.Parameter, files: tuple[str, ...]) -> None:
-    """Before the command is looked up: a plugin may be what has it."""
-    if files:
-        from pathlib import Path
-
-        from qformat.plugins.host import use_files
-
-        use_files(tuple(Path(p) for p in files))
-
-
 @click.group(
     cls=_Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -88,18 +72,23 @@ def _use_plugins(_ctx: click.Context, _param: click.Parameter, files: tuple[str,
 )
 @click.option(
     "--plugin",
+    "plugin_files",
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    expose_value=False,
-    callback=_use_plugins,
     help="Also load a plugin from a Python file.",
 )
 @click.option("--traceback", is_flag=True, help="Show where in the program an error came from.")
 @click.pass_context
-def cli(ctx: click.Context, traceback: bool) -> None:
+def cli(ctx: click.Context, plugin_files: tuple[str, ...], traceback: bool) -> None:
     """Convert, inspect and measure block-quantized model checkpoints."""
     ctx.ensure_object(dict)["traceback"] = traceback
+    if plugin_files:
+        from pathlib import Path
+
+        from qformat.schemes.registry import use_files
+
+        use_files(tuple(Path(p) for p in plugin_files))
 
 
 def _stop(_signal: int, _frame: object) -> None:

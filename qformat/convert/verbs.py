@@ -16,8 +16,9 @@ from qformat.errors import FormatError, RecipeError
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import open_checkpoint
 from qformat.schemes.cores import cores
+from qformat.views.gguf_keys import gguf_keyvalues
 from qformat.views.gguf_view import gguf_view
-from qformat.views.hf_view import gguf_keyvalues, hf_view
+from qformat.views.hf_view import hf_view
 
 
 def plan(

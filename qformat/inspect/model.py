@@ -10,7 +10,7 @@ from qformat.families.config import ModelConfig
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.strict_json import parse
 from qformat.text import size
-from qformat.views.hf_view import gguf_keyvalues
+from qformat.views.gguf_keys import gguf_keyvalues
 
 CACHE_BYTES = 2  # of a number in the key-value cache: float16
 

@@ -14,7 +14,8 @@ from qformat.files.checkpoint import Checkpoint
 from qformat.files.strict_json import parse
 from qformat.schemes.described import decoder
 from qformat.views.derived import DerivedCheckpoint
-from qformat.views.hf_view import gguf_keyvalues, model_of_keys
+from qformat.views.gguf_keys import gguf_keyvalues
+from qformat.views.hf_view import model_of_keys
 
 
 @dataclass(frozen=True)

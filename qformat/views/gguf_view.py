@@ -17,7 +17,7 @@ from qformat.files.gguf.types import ValueType
 from qformat.files.strict_json import parse
 from qformat.schemes.mixture import ModelFacts
 from qformat.views.derived import DerivedCheckpoint
-from qformat.views.hf_view import gguf_keyvalues
+from qformat.views.gguf_keys import gguf_keyvalues
 
 _KINDS = {
     "u32": ValueType.UINT32,

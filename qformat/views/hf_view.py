@@ -10,24 +10,11 @@ import numpy as np
 from qformat import families
 from qformat.blocks.tiles import Tile
 from qformat.files.checkpoint import Checkpoint
-from qformat.files.gguf import header, raw
-from qformat.files.gguf.checkpoint import GGUFCheckpoint
 from qformat.files.gguf.keyvalues import KeyValues
 from qformat.views.derived import DerivedCheckpoint
 from qformat.views.source import TensorSource
 
 ENDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
-
-
-def gguf_keyvalues(source: Checkpoint) -> KeyValues | None:
-    """The key-values of a GGUF, or of a container that was made of one; None for other checkpoints."""
-    if isinstance(source, GGUFCheckpoint):
-        return source.keyvalues
-    names = raw.find(source.attachments)
-    if not names:
-        return None
-    data = np.frombuffer(source.read_attachment(names[0]), np.uint8)
-    return header.parse(data, source.path).keyvalues
 
 
 def hf_view(source: Checkpoint, values: KeyValues) -> DerivedCheckpoint:

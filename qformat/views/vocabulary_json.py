@@ -12,6 +12,7 @@ from qformat.views.vocabulary import BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUS
 from qformat.views.vocabulary_special import SPECIAL
 
 PREFIX = "tokenizer.ggml."
+_OTHERS = {"bert": "WordPiece", "t5": "Unigram", "rwkv": "RWKV's trie", "plamo2": "PLaMo 2's trie"}
 
 
 def to_files(values: Mapping[str, Any]) -> dict[str, bytes]:
@@ -22,6 +23,15 @@ def to_files(values: Mapping[str, Any]) -> dict[str, bytes]:
     FormatError
         If the GGUF has no tokenizer, or one of a kind that is not known.
     """
+    described, settings = describe(values)
+    return {
+        "tokenizer.json": json.dumps(described, ensure_ascii=False).encode(),
+        "tokenizer_config.json": json.dumps(settings, ensure_ascii=False, indent=2).encode(),
+    }
+
+
+def describe(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the two files hold, before it becomes text."""
     kind = values.get(PREFIX + "model")
     tokens = [_text(t) for t in values.get(PREFIX + "tokens") or ()]
     if not tokens:
@@ -34,16 +44,13 @@ def to_files(values: Mapping[str, Any]) -> dict[str, bytes]:
     elif kind == "llama":
         described = _sentencepiece(values, tokens, types)
     else:
+        name = f" ({_OTHERS[kind]})" if kind in _OTHERS else ""
         raise FormatError(
-            f"a tokenizer of the kind {kind!r} is not known", hint="known are 'gpt2' and 'llama'"
+            f"a tokenizer of the kind {kind!r}{name} is not known", hint="known are 'gpt2' and 'llama'"
         )
     ids = _special_ids(values, len(tokens))
     described["post_processor"] = _post_processor(values, tokens, ids, kind)
-    settings = _settings(values, tokens, ids, described["added_tokens"], kind)
-    return {
-        "tokenizer.json": json.dumps(described, ensure_ascii=False).encode(),
-        "tokenizer_config.json": json.dumps(settings, ensure_ascii=False, indent=2).encode(),
-    }
+    return described, _settings(values, tokens, ids, described["added_tokens"], kind)
 
 
 def _text(token: Any) -> str:

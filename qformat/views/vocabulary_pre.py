@@ -8,7 +8,7 @@ steps: ``("split", regex)``, ``("digits", one by one or not)``, ``("punctuation"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qformat.errors import FormatError
@@ -80,19 +80,32 @@ def _split(*expressions: str) -> tuple[Step, ...]:
     return tuple(("split", e) for e in expressions)
 
 
+_WORDS_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+_JAIS_SPACES = (
+    "|".join(rf"\s{{{n}}}(?!\S)" for n in ("512", "256", "128", "64", "32", "16", "8", "4", "1,2"))
+    + r"|\s{1}"
+)
+_BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+_LIKE_GPT2 = (
+    "gpt2 mpt olmo jais trillion gpt-neox phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 "
+    "mellum modern-bert exaone4 granite-docling"
+)
+_LIKE_LLAMA3 = "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
+_LIKE_QWEN2 = "stablelm2 deepseek-r1-qwen hunyuan megrez kormo f2llmv2 solar-open grok-2"
+
 # The first that fits a tokenizer.json gives its name; llama.cpp treats aliases alike.
 KNOWN = (
-    Pre("gpt-2", (("words",),), ("gpt2", "mpt", "olmo", "jais", "trillion", "gpt-neox", "phi-2")),
-    Pre("llama-bpe", _split(LLAMA3), ("llama3", "llama-v3", "falcon3", "pixtral"), True, True),
-    Pre("dbrx", _split(LLAMA3), ("smaug-bpe", "glm4", "chatglm-bpe")),
-    Pre("qwen2", _split(QWEN2), ("stablelm2", "deepseek-r1-qwen", "hunyuan", "megrez"), nfc=True),
+    Pre("gpt-2", (("words",),), tuple(_LIKE_GPT2.split())),
+    Pre("llama-bpe", _split(LLAMA3), tuple(_LIKE_LLAMA3.split()), True, True),
+    Pre("dbrx", _split(LLAMA3), ("smaug-bpe", "chatglm-bpe")),
+    Pre("qwen2", _split(QWEN2), tuple(_LIKE_QWEN2.split()), nfc=True),
     Pre("qwen35", _split(QWEN35)),
     Pre("tekken", _split(TEKKEN), (), True, True),
-    Pre("gpt-4o", _split(GPT4O), ("llama4",)),
+    Pre("gpt-4o", _split(GPT4O), ("llama4", "kanana2", "talkie", "minimax-m2")),
     Pre(
         "starcoder",
         (("digits", True), ("words",)),
-        ("refact", "smollm", "codeshell", "exaone", "minerva-7b"),
+        ("refact", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"),
     ),
     Pre("command-r", (("digits", True), ("words",)), nfc=True),
     Pre(
@@ -103,7 +116,11 @@ KNOWN = (
         ),
     ),
     Pre("deepseek-coder", (*_split("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK), ("digits", True))),
-    Pre("deepseek-v3", _split(r"\p{N}{1,3}", _CJK3, DEEPSEEK3), ("deepseek-r1",)),
+    Pre(
+        "deepseek-v3",
+        _split(r"\p{N}{1,3}", _CJK3, DEEPSEEK3),
+        ("deepseek-r1", "hunyuan-dense", "joyai-llm", "hy_v4"),
+    ),
     Pre(
         "falcon",
         (("punctuation", "Contiguous"), ("words",), ("digits", False), ("split", "[0-9][0-9][0-9]")),
@@ -112,8 +129,30 @@ KNOWN = (
         "default",
         (*_split(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),),
     ),
+    Pre("minicpm5", _split(r"\p{N}{1,3}", rf"{_ENGLISH}|{_LETTERS}|\p{{N}}+|{_REST}"), (), True),
+    Pre("jais-2", _split(rf"{_ENGLISH}|{_LETTERS}|\p{{N}}{{1,3}}|{_WORDS_REST}|{_JAIS_SPACES}")),
+    Pre("bloom", _split(_BLOOM), ("poro-chat", "gpt3-finnish")),
+    Pre("viking", _split(_BLOOM, r"\p{N}")),
+    Pre("superbpe", _split(r"\p{N}+", r"(?=(\d{3})+(?!\d))")),
+    Pre(
+        "bailingmoe",
+        _split(
+            rf"'(?i:[sdmt]|ll|ve|re)|{_LETTERS}|\p{{N}}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+        ),
+        ("bailingmoe2", "llada-moe"),
+    ),
+    Pre(
+        "seed-coder",
+        _split(rf"{_ENGLISH}|{_LETTERS}|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"),
+    ),
+    Pre("ufakzeka", _split(rf"{_LETTERS}|\p{{N}}|{_REST}")),
+    Pre("laguna", _split(r"[^\n]+|[\n]+", QWEN2)),
+    Pre("tiny_aya", _split(r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O), ("cohere2moe",)),
 )
 BY_NAME = {name: pre for pre in KNOWN for name in (pre.name, *pre.aliases)}
+# These cut as a known one does, with other ties; a tokenizer.json does not tell them apart.
+BY_NAME |= {name: replace(BY_NAME["dbrx"], name=name, ignore_merges=True) for name in ("glm4", "glm5")}
 
 
 def steps_of(json_pre: Any) -> tuple[Step, ...]:

@@ -90,32 +90,50 @@ def _first(value: Any) -> int | None:
 
 
 def _adds(described: Mapping[str, Any], short: str, number: int | None) -> bool:
-    """Whether the template of tokenizer.json puts this token before (bos) or after (eos) a text."""
-    return any(
-        number in ids
-        for template in _templates_in(described.get("post_processor"))
-        for ids in [_edge(template, first=short == "bos")]
-    )
+    """Whether tokenizer.json puts this token before (bos) or after (eos) a text."""
+    before, after = edges(described)
+    return number is not None and number in (before if short == "bos" else after)
 
 
-def _templates_in(processor: Any) -> list[Mapping[str, Any]]:
+def edges(described: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer.json puts before and after a text."""
+    for processor in _processors(described.get("post_processor")):
+        kind = processor.get("type")
+        if kind == "TemplateProcessing":
+            return _template_edges(processor)
+        if kind in ("BertProcessing", "RobertaProcessing"):
+            return [_second(processor.get("cls"))], [_second(processor.get("sep"))]
+    return [], []
+
+
+def _processors(processor: Any) -> list[Mapping[str, Any]]:
     if not isinstance(processor, Mapping):
         return []
-    if processor.get("type") == "TemplateProcessing":
-        return [processor]
-    return [t for inner in listed(processor.get("processors"), "processors") for t in _templates_in(inner)]
+    if processor.get("type") == "Sequence":
+        return [t for inner in listed(processor.get("processors"), "processors") for t in _processors(inner)]
+    return [processor]
 
 
-def _edge(template: Mapping[str, Any], *, first: bool) -> list[int]:
-    single = listed(template.get("single"), "the template of tokenizer.json")
-    if not single:
-        return []
-    edge = mapped(single[0 if first else -1], "a part of the template of tokenizer.json")
-    part = mapped(edge.get("SpecialToken"), "a special token of the template of tokenizer.json")
+def _second(pair: Any) -> int:
+    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[1], int):
+        raise FormatError(f"a special token of tokenizer.json is {pair!r:.60}; expected its text and id")
+    return pair[1]
+
+
+def _template_edges(template: Mapping[str, Any]) -> tuple[list[int], list[int]]:
     special = mapped(template.get("special_tokens"), "special_tokens")
-    name = part.get("id")
-    known = mapped(special.get(name) if isinstance(name, str) else None, "a special token")
-    return listed(known.get("ids"), "the ids of a special token")
+    before: list[int] = []
+    after: list[int] = []
+    side = before
+    for one in listed(template.get("single"), "the template of tokenizer.json"):
+        part = mapped(one, "a part of the template of tokenizer.json")
+        if "Sequence" in part:
+            side = after
+            continue
+        name = mapped(part.get("SpecialToken"), "a special token of the template of tokenizer.json").get("id")
+        known = mapped(special.get(name) if isinstance(name, str) else None, "a special token")
+        side += listed(known.get("ids"), "the ids of a special token")
+    return before, after
 
 
 def template_keys(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,23 +19,47 @@ QUERIES = 512  # scores are computed for so many positions at once
 PARTS = 16  # at most, so that a long sequence does not take long to compile
 HIDDEN = -1e30
 
+Cache = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Positions:
-    """Where a sequence stands: its first position, and how its pairs turn (None: not at all)."""
+    """Where a sequence stands: its first position, and how its pairs turn (None: not at all).
+
+    ``count`` says how many of its positions are real, where the rest are filling.
+    """
 
     start: Any
     frequencies: Any = None
     scale: Any = None
+    count: Any = None
 
 
-def attention(config: ModelConfig, window: int | None, params: Params, x: Any, positions: Positions) -> Any:
-    """Causal attention over ``x`` ``[b, t, width]``; with a ``window`` each sees so many, itself included."""
+def attention(
+    config: ModelConfig,
+    window: int | None,
+    params: Params,
+    x: Any,
+    positions: Positions,
+    cache: Cache | None = None,
+) -> tuple[Any, Cache | None]:
+    """Causal attention over ``x`` ``[b, t, width]``; with a ``window`` each sees so many, itself included.
+
+    With a ``cache`` of keys and values ``[b, kv_heads, capacity, d]`` what it holds before the first
+    position is seen too, and what comes new is put into it.
+    """
     q, k, v, gate = queries_keys_values(config, params, x, positions)
-    out = attend(config, window, q, k, v)
+    k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)
+    if cache is None:
+        out = attend(config, window, q, k, v)
+    else:
+        put = partial(lax.dynamic_update_slice_in_dim, start_index=positions.start, axis=2)
+        cache = {"k": put(cache["k"], k), "v": put(cache["v"], v)}
+        see = visible(positions.start + jnp.arange(x.shape[1]), jnp.arange(cache["k"].shape[2]), window)
+        out = weighed(config, q, cache["k"], cache["v"], see)
     if gate is not None:
         out = out * jax.nn.sigmoid(gate)
-    return linear(params, "attn_output", out)
+    return linear(params, "attn_output", out), cache
 
 
 def queries_keys_values(
@@ -71,7 +97,7 @@ def attend(config: ModelConfig, window: int | None, q: Any, k: Any, v: Any) -> A
         end = min(first + step, length)
         begin = 0 if window is None else max(0, first - window + 1)
         see = visible(jnp.arange(first, end), jnp.arange(begin, end), window)
-        parts.append(weighed(config, q[:, first:end], k[:, begin:end], v[:, begin:end], see))
+        parts.append(weighed(config, q[:, first:end], k[:, :, begin:end], v[:, :, begin:end], see))
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
 
 
@@ -82,12 +108,14 @@ def visible(queries: Any, keys: Any, window: int | None) -> Any:
 
 
 def weighed(config: ModelConfig, q: Any, k: Any, v: Any, see: Any) -> Any:
-    """Values weighed by the softmax of the scores of the keys that are seen."""
+    """Values weighed by the softmax of the scores of the keys that are seen: ``[b, t, heads·d]``.
+
+    ``q`` is ``[b, t, heads, d]``, ``k`` and ``v`` are ``[b, kv_heads, keys, d]``.
+    """
     batch, length, heads, dim = q.shape
     groups = heads // config.kv_heads
     scale = config.attention_scale if config.attention_scale is not None else dim**-0.5
     q = (q * scale).reshape(batch, length, config.kv_heads, groups, dim).transpose(0, 2, 3, 1, 4)
-    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     both, exact = ((0, 1), (0, 1)), lax.Precision.HIGHEST
     q = q.reshape(batch, config.kv_heads, groups * length, dim)
     scores = lax.dot_general(q, k, (((3,), (3,)), both), precision=exact)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from qformat.families import ModelConfig
-from qformat.model.attention import Positions, attention
+from qformat.model.attention import Cache, Positions, attention
 from qformat.model.delta import delta_attention
 from qformat.model.feed_forward import feed_forward
 from qformat.model.layers import Params, linear, norm, softcap
@@ -28,14 +28,24 @@ class Kind:
         return cls(config.window if config.is_windowed(layer) else None, config.is_delta(layer))
 
 
-def block(config: ModelConfig, kind: Kind, params: Params, hidden: Any, positions: Positions) -> Any:
-    """A layer: attention, then feed-forward, each added to what it read; ``[b, t, width]`` to the same."""
+def block(
+    config: ModelConfig,
+    kind: Kind,
+    params: Params,
+    hidden: Any,
+    positions: Positions,
+    cache: Cache | None = None,
+) -> tuple[Any, Cache | None]:
+    """A layer: attention, then feed-forward, each added to what it read; ``[b, t, width]`` to the same.
+
+    Without a cache sequences begin at the first position; with one they go on from what it holds.
+    """
     read = norm(config, params, "attn_norm", hidden) if config.pre_norm else hidden
     if kind.delta:
-        mixed = delta_attention(config, params, read)
+        mixed, cache = delta_attention(config, params, read, positions, cache)
     else:
-        mixed = attention(config, kind.window, params, read, positions)
-    return after_attention(config, params, hidden, read, mixed)
+        mixed, cache = attention(config, kind.window, params, read, positions, cache)
+    return after_attention(config, params, hidden, read, mixed), cache
 
 
 def after_attention(config: ModelConfig, params: Params, hidden: Any, read: Any, mixed: Any) -> Any:
@@ -73,7 +83,36 @@ def compiled_block(
 ) -> Any:
     """`block`, compiled once for each kind of layer and shape of ``hidden``."""
     frequencies, scale = (None, None) if turning is None else turning
-    return block(config, kind, params, hidden, Positions(start, frequencies, scale))
+    return block(config, kind, params, hidden, Positions(start, frequencies, scale))[0]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "kind"), donate_argnames=("cache",))
+def compiled_step(
+    config: ModelConfig,
+    kind: Kind,
+    params: Params,
+    hidden: Any,
+    at: tuple[Any, Any],
+    turning: Any,
+    cache: Cache,
+) -> tuple[Any, Cache]:
+    """`block` with a cache, which is used up; ``at`` has the first position and how many are real."""
+    frequencies, scale = (None, None) if turning is None else turning
+    hidden, after = block(config, kind, params, hidden, Positions(at[0], frequencies, scale, at[1]), cache)
+    assert after is not None
+    return hidden, after
+
+
+def empty_cache(config: ModelConfig, kind: Kind, capacity: int) -> Cache:
+    """The cache of one layer and one sequence of up to ``capacity`` positions, before its first."""
+    delta = config.delta
+    if not kind.delta or delta is None:
+        shape = (1, config.kv_heads, capacity, config.head_dim)
+        return {"k": jnp.zeros(shape, jnp.float32), "v": jnp.zeros(shape, jnp.float32)}
+    return {
+        "filter": jnp.zeros((1, delta.conv - 1, delta.qkv_width), jnp.float32),
+        "state": jnp.zeros((1, delta.value_heads, delta.key_dim, delta.value_dim), jnp.float32),
+    }
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from qformat.families import DeltaRule, ModelConfig
+from qformat.model.attention import Cache, Positions
 from qformat.model.layers import Params, linear, product
 
 CHUNK = 64
@@ -24,22 +25,36 @@ EPS = 1e-6
 EXACT = lax.Precision.HIGHEST
 
 
-def delta_attention(config: ModelConfig, params: Params, x: Any) -> Any:
-    """``[b, t, width]`` to the same, from a state of zeros."""
+def delta_attention(
+    config: ModelConfig, params: Params, x: Any, positions: Positions, cache: Cache | None = None
+) -> tuple[Any, Cache | None]:
+    """``[b, t, width]`` to the same, from a state of zeros or that of the ``cache``.
+
+    A cache holds the last inputs of the filter ``[b, taps - 1, channels]`` and the state.
+    """
     delta = config.delta
     assert delta is not None
-    mixed = jax.nn.silu(convolved(linear(params, "attn_qkv", x), params["ssm_conv1d.weight"]))
-    q, k, v = split_heads(delta, mixed)
+    weight = params["ssm_conv1d.weight"]
+    before = weight.shape[1] - 1
+    read = linear(params, "attn_qkv", x)
+    joined = jnp.pad(read, ((0, 0), (before, 0), (0, 0)))
+    if cache is not None:
+        joined = jnp.concatenate([cache["filter"], read], axis=1)
+    q, k, v = split_heads(delta, jax.nn.silu(convolved(joined, weight)))
     g, beta = rates(params, x)
-    out, _ = delta_rule(q, k, v, g, beta)
-    return finish(config, params, x, out)
+    if cache is None:
+        return finish(config, params, x, delta_rule(q, k, v, g, beta)[0]), None
+    real = jnp.arange(x.shape[1]) < positions.count
+    out, state = delta_rule(q, k, v, jnp.where(real, g, 0), jnp.where(real, beta, 0), cache["state"])
+    last = lax.dynamic_slice_in_dim(joined, positions.count, before, axis=1)
+    return finish(config, params, x, out), {"filter": last, "state": state}
 
 
 def convolved(x: Any, weight: Any) -> Any:
-    """Each channel of ``x [b, t, channels]`` with its own causal filter ``[channels, taps]``."""
+    """Each channel of ``x [b, taps - 1 + t, channels]`` with its own causal filter ``[channels, taps]``."""
     taps = weight.shape[1]
-    padded = jnp.pad(x, ((0, 0), (taps - 1, 0), (0, 0)))
-    return sum(padded[:, i : i + x.shape[1]] * weight[:, i] for i in range(taps))
+    length = x.shape[1] - taps + 1
+    return sum(x[:, i : i + length] * weight[:, i] for i in range(taps))
 
 
 def split_heads(delta: DeltaRule, mixed: Any) -> tuple[Any, Any, Any]:
@@ -69,6 +84,8 @@ def delta_rule(q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> 
     batch, heads, length, _ = k.shape
     if state is None:
         state = jnp.zeros((batch, heads, k.shape[-1], v.shape[-1]), jnp.float32)
+    if length == 1:
+        return _one_step(q, k, v, g, beta, state)
     # Padding is learned by nobody: its beta is 0, and it keeps all of the state.
     chunks = -(-length // CHUNK)
     q, k, v, g, beta = (_chunked(a, chunks) for a in (q, k, v, g, beta))
@@ -94,6 +111,13 @@ def delta_rule(q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None) -> 
     state, out = lax.scan(step, state, (values, keys, inside, asks, ends, last))
     out = jnp.moveaxis(out, 0, 2).reshape(batch, heads, chunks * CHUNK, -1)
     return out[:, :, :length], state
+
+
+def _one_step(q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any) -> tuple[Any, Any]:
+    state = state * jnp.exp(g)[..., None]
+    learned = (v - _dot(k, state)) * beta[..., None]
+    state = state + k.swapaxes(-1, -2) * learned
+    return _dot(q, state), state
 
 
 def _chunked(a: Any, chunks: int) -> Any:

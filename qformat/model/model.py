@@ -94,11 +94,15 @@ class Model:
         """Read and decode the head."""
         return Head(self.config, self.weights.head())
 
-    def logits(self, tokens: ArrayLike) -> Any:
-        """Float32 logits ``[b, t, vocabulary]``; all weights stay in memory from the first call on."""
+    def resident(self) -> tuple[list[Layer], Head]:
+        """All layers and the head; they stay in memory from the first call on."""
         if self._resident is None:
             self._resident = [self.layer(i) for i in range(self.config.layers)], self.head()
-        layers, head = self._resident
+        return self._resident
+
+    def logits(self, tokens: ArrayLike) -> Any:
+        """Float32 logits ``[b, t, vocabulary]``; all weights stay in memory from the first call on."""
+        layers, head = self.resident()
         hidden = self.embed(tokens)
         for layer in layers:
             hidden = layer(hidden)

@@ -20,6 +20,7 @@ _COMMANDS = {
     "verify": "Prove that a container is whole, to the last bit.",
     "edit": "Change a file's metadata, in place where it fits.",
     "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
+    "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

@@ -20,7 +20,7 @@ _BARS = 50
 
 def show_tensor(checkpoint: Checkpoint, name: str, block: int | None, *, as_json: bool) -> None:
     """Print a tensor: planes, statistics and histogram, or one block."""
-    info = _find(checkpoint, name)
+    info = find_tensor(checkpoint, name)
     view = block_view(checkpoint, info, block) if block is not None else None
     known = dtypes.is_quantizable(info.dtype) and view is None
     stats = statistics(checkpoint, info) if known else None
@@ -36,7 +36,14 @@ def show_tensor(checkpoint: Checkpoint, name: str, block: int | None, *, as_json
         _show_usage(used)
 
 
-def _find(checkpoint: Checkpoint, name: str) -> TensorInfo:
+def find_tensor(checkpoint: Checkpoint, name: str) -> TensorInfo:
+    """A tensor by its name.
+
+    Raises
+    ------
+    QFormatError
+        If there is none, naming the near misses.
+    """
     if name in checkpoint.tensors:
         return checkpoint.tensors[name]
     import difflib

@@ -1,0 +1,1 @@
+"""Quantization by hand: numbers as bits, a block under several schemes, outliers, block sizes."""

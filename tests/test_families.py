@@ -152,7 +152,7 @@ def test_names_are_in_the_map_of_gguf(case):
     data = golden(case)
     model = families.config_from_hf(data["config"])
     names = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-    architecture = families.FAMILIES[model.family].architecture
+    architecture = families.registry.family(model.family).architecture
     known = gguf.get_tensor_name_map(names[architecture], model.layers)
     for hf, ours in families.tensor_names(model):
         if len(hf) != 1 or len(ours) != 1 or hf[0].endswith(("A_log", "dt_bias")):

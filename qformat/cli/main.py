@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from qformat.cli import added
 from qformat.cli.text import say
 from qformat.errors import QFormatError
 
@@ -30,11 +31,11 @@ class _Lazy(click.Group):
     """A group that knows its commands' names and first lines without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *added.names()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            return added.command(cmd_name)
         module = importlib.import_module(f"qformat.cli.{cmd_name}_command")
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -42,6 +43,12 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+        more = [
+            (name, f"From {dist}.") for name, dist in sorted(added.names().items()) if name not in _COMMANDS
+        ]
+        if more:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(more)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -49,7 +56,7 @@ class _Lazy(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
             if not near:
                 raise
             raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
@@ -63,6 +70,16 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _use_plugins(_ctx: click.Context, _param: click.Parameter, files: tuple[str, ...]) -> None:
+    """Before the command is looked up: a plugin may be what has it."""
+    if files:
+        from pathlib import Path
+
+        from qformat.plugins.host import use_files
+
+        use_files(tuple(Path(p) for p in files))
+
+
 @click.group(
     cls=_Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -73,23 +90,18 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 )
 @click.option(
     "--plugin",
-    "plugin_files",
     multiple=True,
     type=click.Path(),
     metavar="FILE",
+    expose_value=False,
+    callback=_use_plugins,
     help="Also load a plugin from a Python file.",
 )
 @click.option("--traceback", is_flag=True, help="Show where in the program an error came from.")
 @click.pass_context
-def cli(ctx: click.Context, plugin_files: tuple[str, ...], traceback: bool) -> None:
+def cli(ctx: click.Context, traceback: bool) -> None:
     """Convert, inspect and measure block-quantized model checkpoints."""
     ctx.ensure_object(dict)["traceback"] = traceback
-    if plugin_files:
-        from pathlib import Path
-
-        from qformat.schemes.registry import use_files
-
-        use_files(tuple(Path(p) for p in plugin_files))
 
 
 def _stop(_signal: int, _frame: object) -> None:

@@ -26,10 +26,12 @@ def schemes(name: str | None, as_json: bool) -> None:
     from qformat.schemes.registry import registry
 
     known = registry()
-    for plugin in known.broken():
-        say(
-            f"warning: plugin {plugin.name} did not load: {line(plugin.error)} (`qformat plugins` tells more)"
-        )
+    for plugin in known.plugins:
+        if plugin.state != "OK":
+            why = line(plugin.error or plugin.shadowed)
+            say(
+                f"warning: plugin {line(plugin.name)} is {plugin.state}: {why} (`qformat plugins` tells more)"
+            )
     if name is not None:
         _show_one(known, name, as_json)
         return

@@ -63,7 +63,7 @@ def config_from_hf(config: Mapping[str, Any]) -> ModelConfig:
 
 def config_to_hf(model: ModelConfig) -> dict[str, Any]:
     """The config.json of a model."""
-    return hf_config.write(model, FAMILIES[model.family])
+    return hf_config.write(model, registry.family(model.family))
 
 
 def config_from_gguf(values: Mapping[str, Any], tensors: Shapes, load: Reader | None = None) -> ModelConfig:
@@ -81,12 +81,12 @@ def config_from_gguf(values: Mapping[str, Any], tensors: Shapes, load: Reader | 
 
 def config_to_gguf(model: ModelConfig) -> dict[str, Typed]:
     """The architecture and hyperparameters of a model as key-values; not those of its tokenizer."""
-    return gguf_write.write(model, FAMILIES[model.family])
+    return gguf_write.write(model, registry.family(model.family))
 
 
 def losses(model: ModelConfig) -> list[str]:
     """What llama.cpp will not honour of a model's GGUF, in words, to be reported."""
-    return gguf_write.losses(model, FAMILIES[model.family])
+    return gguf_write.losses(model, registry.family(model.family))
 
 
 def to_gguf(model: ModelConfig, hf_tensors: Shapes, tokens: int | None = None) -> list[Derived]:
@@ -99,14 +99,14 @@ def to_gguf(model: ModelConfig, hf_tensors: Shapes, tokens: int | None = None) -
     FamilyError
         If a tensor is missing, unknown or of another shape than the config calls for.
     """
-    return tensors.to_gguf(model, FAMILIES[model.family], hf_tensors, tokens)
+    return tensors.to_gguf(model, registry.family(model.family), hf_tensors, tokens)
 
 
 def to_hf(model: ModelConfig, gguf_tensors: Shapes) -> list[Derived]:
     """How the tensors of a Hugging Face checkpoint are made from those of a GGUF; else as ``to_gguf``."""
-    return tensors.to_hf(model, FAMILIES[model.family], gguf_tensors)
+    return tensors.to_hf(model, registry.family(model.family), gguf_tensors)
 
 
 def tensor_names(model: ModelConfig) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Which tensors belong together: Hugging Face's names and GGUF's, part by part."""
-    return tensors.names(model, FAMILIES[model.family])
+    return tensors.names(model, registry.family(model.family))

@@ -8,6 +8,7 @@ from pathlib import Path
 from qformat.errors import FormatError
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.container import Container, claims_container
+from qformat.files.format import open_by_plugin
 from qformat.files.plain import PlainCheckpoint, parts_of_folder, parts_of_index
 from qformat.files.safetensors import SafetensorsFile, looks_like
 
@@ -43,6 +44,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return _checkpoint(where, parts_of_index(where), where.parent)
         if not head:
             raise FormatError("the file is empty", file=where)
+        if (found := open_by_plugin(where, head)) is not None:
+            return found
         raise FormatError(
             "this is neither a safetensors file nor a container nor a GGUF nor an index",
             file=where,
@@ -56,8 +59,11 @@ def _open_folder(folder: Path) -> Checkpoint:
     """A folder's safetensors files; if it has none, its one GGUF model."""
     from qformat.files.gguf.folder import only_model
 
-    if not any(folder.glob("*.safetensors*")) and (path := only_model(folder)):
-        return _open_gguf(path)
+    if not any(folder.glob("*.safetensors*")):
+        if path := only_model(folder):
+            return _open_gguf(path)
+        if (found := open_by_plugin(folder, b"")) is not None:
+            return found
     return _checkpoint(folder, parts_of_folder(folder), folder)
 
 

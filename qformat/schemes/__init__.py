@@ -6,7 +6,7 @@ A plugin needs only the names below::
 """
 
 from qformat.blocks.layout import Affine, Codebook, Codes, Field, Floats, RawBlocks, ScaleMin
-from qformat.schemes.hooks import hookimpl
+from qformat.plugins.hooks import hookimpl
 from qformat.schemes.scheme import Scheme, option
 
 __all__ = [

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from qformat.blocks import dtypes
 from qformat.blocks.layout import Codes, Floats, Layout, RawBlocks, block_size, planes, sections
 from qformat.blocks.sums import Sums
+from qformat.errors import QFormatError, SchemeError
+from qformat.plugins.stdout import diverted
 from qformat.schemes.numerics import float_bits, materialized
 from qformat.schemes.records import Record
 from qformat.schemes.scheme import Scheme
@@ -278,7 +280,7 @@ class Kernel:
     ) -> tuple[dict[str, Any], Any, Any]:
         values = widen(raw, dtype)
         peaks = None if self.scheme.bad_values_show else _peaks(raw, values, dtype)
-        items = {k: self._item(k, a) for k, a in self.scheme.encode(values, weights).items()}
+        items = self._encoded(values, weights)
         sums = None
         if figures:
             names, arrays = zip(*items.items(), strict=True)
@@ -287,10 +289,22 @@ class Kernel:
             sums = _sums(values, decoded, mask)
         return {k: self._packed(k, a) for k, a in items.items()}, sums, peaks
 
+    def _encoded(self, values: Any, weights: Any) -> dict[str, Any]:
+        """What the scheme's own encoder gives, each array in its plane's type and shape."""
+        try:
+            with diverted():
+                given = self.scheme.encode(values, weights)
+            return {name: self._item(name, given[name]) for name in self.types}
+        except QFormatError:
+            raise
+        except Exception as error:
+            raise SchemeError(
+                f"scheme {self.scheme.id} failed to encode: {type(error).__name__}: {error}",
+                hint="its plugin is at fault; `qformat --traceback …` shows where",
+            ) from error
+
     def _item(self, name: str, array: Any) -> Any:
         """An encoder's array as the plane's (or the raw block's section's) own type and shape."""
-        if name not in self.types:
-            raise KeyError(f"scheme {self.scheme.id} encodes a plane {name!r} that its layout does not have")
         dtype, per_block = self.types[name]
         array = array.reshape(-1, per_block)
         if array.dtype != dtype and array.dtype.itemsize == dtype.itemsize == 1:

@@ -1,46 +1,19 @@
-"""Finding plugins and their schemes; a broken plugin is a row in a table, not the end."""
+"""The schemes and mixtures that the plugins provide, by name."""
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import functools
-import importlib.util
-import os
-import sys
-import time
-import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import pluggy
-
 from qformat.blocks.descriptor import Provider, SchemeRecord
-from qformat.errors import PluginError, SchemeError
-from qformat.schemes.hooks import GROUP, Hooks
+from qformat.blocks.layout import planes
+from qformat.errors import SchemeError
+from qformat.plugins.host import Host, PluginInfo, host
 from qformat.schemes.mixture import Mixture
 from qformat.schemes.scheme import Scheme
-
-ENVIRONMENT = "QFORMAT_PLUGINS"
-
-
-@dataclass
-class PluginInfo:
-    """One plugin: where it came from, what it gave, or why it did not load."""
-
-    name: str
-    distribution: str
-    version: str
-    schemes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    error: str | None = None
-    trace: str | None = None
-
-    @property
-    def state(self) -> str:
-        return "OK" if self.error is None else "BROKEN"
 
 
 @dataclass(frozen=True)
@@ -50,66 +23,59 @@ class _Owned:
 
 
 class Registry:
-    """The plugins of this process and the schemes that they provide."""
+    """The schemes of this process.
 
-    def __init__(self, files: tuple[Path, ...] = ()) -> None:
-        self.plugins: list[PluginInfo] = []
-        self._schemes: dict[str, _Owned] = {}
+    A name that two plugins claim belongs to neither, unless one is built in; only a file's record,
+    which names the distribution, still finds its own.
+    """
+
+    def __init__(self, plugins: Host) -> None:
+        self.host = plugins
+        self._fill()
+
+    @property
+    def plugins(self) -> list[PluginInfo]:
+        return self.host.plugins
+
+    def _fill(self) -> None:
+        self._claims: dict[str, list[_Owned]] = {}
         self._mixtures: dict[str, Mixture] = {}
-        self._manager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(Hooks)
-        for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-            self._try(_entry_info(entry), entry.load)
-        for file in files:
-            info = PluginInfo(file.stem, str(file), "-")
-            self._try(info, functools.partial(_load_file, file))
-            if info.error is not None:
-                raise PluginError(
-                    f"plugin {file} could not be loaded: {info.error}", hint="it was named explicitly"
-                )
+        for plugin, kind in list(self.host.ask("qformat_schemes", _check)):
+            self._claims.setdefault(kind.id, []).append(_Owned(kind, plugin))
+        for name, claims in self._claims.items():
+            for claim in claims:
+                if name not in claim.plugin.schemes:
+                    claim.plugin.schemes.append(name)
+            if len(claims) > 1:
+                self._shadow(name, claims)
+        for plugin, mixture in list(self.host.ask("qformat_mixtures", _check_mixture)):
+            if mixture.id in self._mixtures:
+                self.host.shadow(plugin, f"the mixture {mixture.id!r} is provided by another plugin too")
+            else:
+                self._mixtures[mixture.id] = mixture
 
-    def _try(self, info: PluginInfo, load: Any) -> None:
-        start = time.perf_counter()
-        try:
-            # A plugin that prints must not spoil the data on stdout.
-            with contextlib.redirect_stdout(sys.stderr):
-                self._register(info, load())
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin may raise anything
-            info.error = f"{type(error).__name__}: {error}"
-            info.trace = traceback.format_exc()
-        info.seconds = time.perf_counter() - start
-        self.plugins.append(info)
+    def _shadow(self, name: str, claims: list[_Owned]) -> None:
+        hidden = claims[1:] if claims[0].plugin.ours else claims
+        for claim in hidden:
+            self.host.shadow(claim.plugin, _both(name, claims))
 
-    def _register(self, info: PluginInfo, module: Any) -> None:
-        self._manager.register(module, name=f"{info.distribution}:{info.name}")
-        schemes = self._ask(module, "qformat_schemes")
-        mixtures = self._ask(module, "qformat_mixtures")
-        for scheme in schemes:
-            _check(scheme)
-            taken = self._schemes.get(scheme.id)
-            if taken is not None:
-                raise SchemeError(f"scheme {scheme.id!r} is already provided by {taken.plugin.distribution}")
-        for mixture in mixtures:
-            if not isinstance(mixture, Mixture) or mixture.id in self._mixtures:
-                raise SchemeError(f"{mixture!r} is not a mixture, or its name is taken")
-        for scheme in schemes:
-            self._schemes[scheme.id] = _Owned(scheme, info)
-            info.schemes.append(scheme.id)
-        self._mixtures.update({m.id: m for m in mixtures})
-
-    def _ask(self, module: Any, hook: str) -> list[Any]:
-        """What one plugin alone answers to a hook."""
-        others = [p for p in self._manager.get_plugins() if p is not module]
-        return [item for group in self._manager.subset_hook_caller(hook, others)() for item in group]
+    @property
+    def _schemes(self) -> dict[str, _Owned]:
+        """Those whose name is nobody else's, or built in."""
+        return {
+            name: claims[0]
+            for name, claims in self._claims.items()
+            if len(claims) == 1 or claims[0].plugin.ours
+        }
 
     def broken(self) -> list[PluginInfo]:
         """The plugins that did not load."""
-        return [p for p in self.plugins if p.error is not None]
+        return self.host.broken()
 
     def schemes(self) -> Iterator[tuple[type[Scheme], PluginInfo]]:
         """All schemes with the plugin that gave each, by id."""
-        for name in sorted(self._schemes):
-            yield self._schemes[name].scheme, self._schemes[name].plugin
+        for _, owned in sorted(self._schemes.items()):
+            yield owned.scheme, owned.plugin
 
     def mixtures(self) -> Iterator[Mixture]:
         """All mixtures, by id."""
@@ -139,60 +105,70 @@ class Registry:
             options[key] = value
         return self._class(name).from_options(options)
 
-    def _class(self, name: str) -> type[Scheme]:
-        if name not in self._schemes:
-            import difflib
+    def _claimed(self, name: str) -> list[_Owned]:
+        """Who provides a scheme; plugins that are still loading are waited for where nobody does."""
+        if name not in self._claims and self.host.wait():
+            self._fill()
+        return self._claims.get(name, [])
 
-            near = difflib.get_close_matches(name, self._schemes, 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`qformat schemes` lists what there is"
-            if self.broken():
-                hint += "; `qformat plugins` shows plugins that did not load"
-            raise SchemeError(f"there is no scheme {name!r}", hint=hint)
-        return self._schemes[name].scheme
+    def _class(self, name: str) -> type[Scheme]:
+        claims = self._claimed(name)
+        if len(claims) > 1 and not claims[0].plugin.ours:
+            raise SchemeError(_both(name, claims), hint="uninstall one of them, or do not name its file")
+        if claims:
+            return claims[0].scheme
+        near = difflib.get_close_matches(name, self._schemes, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`qformat schemes` lists what there is"
+        if self.broken():
+            hint += "; `qformat plugins` shows plugins that did not load"
+        raise SchemeError(f"there is no scheme {name!r}", hint=hint)
 
     def record(self, scheme: Scheme) -> SchemeRecord:
         """What a file says of a scheme."""
-        plugin = self._schemes[scheme.id].plugin
+        claims = self._claims[scheme.id]
+        plugin = next((c.plugin for c in claims if isinstance(scheme, c.scheme)), claims[0].plugin)
         provider = Provider(plugin.distribution, plugin.version)
         return SchemeRecord(scheme.id, scheme.version, scheme.options(), provider, scheme.layout())
 
     def for_record(self, record: SchemeRecord) -> Scheme:
-        """The installed scheme that a file's record names.
+        """The installed scheme that a file's record names, in the version that it names.
 
         Raises
         ------
         SchemeError
-            If it is not installed, or only in an older version; names what to install.
+            If it is not installed, or not in that version; names what to install.
         """
-        provider = record.provider
-        hint = f"install {provider.distribution} {provider.version} or newer"
-        if record.id not in self._schemes:
-            raise SchemeError(f"scheme {record.id!r} is not installed", hint=hint)
-        kind = self._schemes[record.id].scheme
+        claims = self._claimed(record.id)
+        own = [c for c in claims if c.plugin.distribution == record.provider.distribution]
+        if not claims:
+            raise SchemeError(f"scheme {record.id!r} is not installed", hint=self._remedy(record.provider))
+        kind = own[0].scheme if own else self._class(record.id)
         if record.version > kind.version:
             raise SchemeError(
-                f"the file needs {record.id} version {record.version}, installed is {kind.version}", hint=hint
+                f"the file needs {record.id} version {record.version}, installed is {kind.version}",
+                hint=self._remedy(record.provider),
             )
+        if record.version < kind.version:
+            if record.version not in kind.older:
+                raise SchemeError(
+                    f"the file needs {record.id} version {record.version}, "
+                    f"which the installed version {kind.version} no longer reads",
+                    hint=f"it was written with {record.provider.distribution} {record.provider.version}",
+                )
+            kind = kind.older[record.version]
         return kind.from_options(record.options)
 
+    def _remedy(self, provider: Provider) -> str:
+        for plugin in self.broken():
+            if plugin.distribution == provider.distribution:
+                return f"its plugin did not load: {plugin.error}; `qformat plugins --errors` shows where"
+        if provider.distribution.endswith(".py"):
+            return f"it came from the single file {provider.distribution}: give it with --plugin FILE"
+        return f"install {provider.distribution} {provider.version} or newer"
 
-def _entry_info(entry: EntryPoint) -> PluginInfo:
-    if entry.dist is None:
-        return PluginInfo(entry.name, entry.value, "-")
-    return PluginInfo(entry.name, entry.dist.name, entry.dist.version)
 
-
-def _load_file(file: Path) -> Any:
-    if not file.is_file():
-        raise FileNotFoundError(f"no such file: {file}")
-    name = f"qformat_plugin_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def _both(name: str, claims: list[_Owned]) -> str:
+    return f"scheme {name!r} is provided by {' and by '.join(c.plugin.label for c in claims)}"
 
 
 def _check(scheme: Any) -> None:
@@ -202,22 +178,19 @@ def _check(scheme: Any) -> None:
     name = getattr(scheme, "id", None)
     if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
         raise SchemeError(f"{scheme.__name__}.id must be a word of letters, digits, - and _")
-    scheme().layout()
+    planes(scheme().layout())
 
 
-_files: tuple[Path, ...] = ()
+def _check_mixture(mixture: Any) -> None:
+    if not isinstance(mixture, Mixture):
+        raise SchemeError(f"qformat_mixtures gave {mixture!r}, which is not a Mixture")
 
 
-def use_files(files: tuple[Path, ...]) -> None:
-    """Also load these single-file plugins; call it before the registry is first used."""
-    global _files  # noqa: PLW0603  one registry per process, told once by the command line
-    if files != _files:
-        _files = files
-        registry.cache_clear()
+@functools.lru_cache(maxsize=1)
+def _registry(plugins: Host) -> Registry:
+    return Registry(plugins)
 
 
-@functools.cache
 def registry() -> Registry:
     """The registry of this process; plugins load at the first call."""
-    named = tuple(Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p)
-    return Registry((*_files, *named))
+    return _registry(host())

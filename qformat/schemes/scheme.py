@@ -42,6 +42,7 @@ class Scheme:
     # True: a NaN or infinity in a block always shows in a plane of floats, so the core need not look
     bad_values_show: ClassVar[bool] = False
     version: ClassVar[int] = 1
+    older: ClassVar[Mapping[int, type[Scheme]]] = {}  # by version, the classes that read such files
     summary: ClassVar[str] = ""
 
     def layout(self) -> Layout:

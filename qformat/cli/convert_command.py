@@ -191,7 +191,8 @@ def _print(report: Any, as_json: bool) -> None:
 
 
 def _cells(row: Any, done: bool) -> list[str]:
-    cells = [row.name, shape(row.shape), row.source, row.coding, f"{row.nbytes:,}", f"{row.bpw:.3f}"]
+    coding = f"{row.coding} (re-packed)" if row.repacked else row.coding
+    cells = [row.name, shape(row.shape), row.source, coding, f"{row.nbytes:,}", f"{row.bpw:.3f}"]
     if done:
         cells += [f"{row.figures.rmse:.4f}", f"{row.figures.snr:.1f}"] if row.figures else ["", ""]
     return cells

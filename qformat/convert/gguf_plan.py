@@ -9,6 +9,7 @@ from qformat.blocks.descriptor import SchemeRecord
 from qformat.blocks.layout import RawBlocks, rows_cols
 from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan, check_decodes
 from qformat.convert.recipe import KEEP, Recipe, Rule, resolve
+from qformat.convert.repack import repacking, smallest_equivalent
 from qformat.errors import SchemeError, TargetError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.gguf import building, raw
@@ -120,21 +121,29 @@ def _files(
 
 def _plan_tensor(info: TensorInfo, recipe: Recipe, notes: list[str], *, needs_f32: bool) -> TensorPlan:
     chosen = "F32" if needs_f32 else resolve(recipe.scheme_for(info))
+    if chosen is None and info.scheme is not None and not isinstance(info.scheme.layout, RawBlocks):
+        chosen = smallest_equivalent(info.scheme.layout, BY_NAME)
     if isinstance(chosen, Scheme):
         chosen = _fitting(info, chosen, notes)
     if isinstance(chosen, Scheme):
         if info.scheme is not None and info.scheme.id == chosen.id:
             return _kept(info)
-        if not chosen.encodes:
-            raise SchemeError(f"{chosen.id} can be decoded but not encoded", tensor=info.name)
-        check_decodes(info)
-        record = registry().record(chosen)
-        nbytes = Array("", *_raw_array(info, chosen)).nbytes
-        return TensorPlan(info, {"blocks": Array(info.name, "U8", (nbytes,))}, scheme=chosen, record=record)
+        return _coded(info, chosen)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
         check_decodes(info)
         return TensorPlan(info, {"": Array(info.name, chosen, info.shape)}, dtype=chosen)
     return _kept(info)
+
+
+def _coded(info: TensorInfo, scheme: Scheme) -> TensorPlan:
+    record = registry().record(scheme)
+    arrays = {"blocks": Array(info.name, "U8", (Array("", *_raw_array(info, scheme)).nbytes,))}
+    if (same := repacking(info, scheme)) is not None:
+        return TensorPlan(info, arrays, record=record, repacking=same)
+    if not scheme.encodes:
+        raise SchemeError(f"{scheme.id} can be decoded but not encoded", tensor=info.name)
+    check_decodes(info)
+    return TensorPlan(info, arrays, scheme=scheme, record=record)
 
 
 def _kept(info: TensorInfo) -> TensorPlan:

@@ -14,6 +14,7 @@ from qformat.blocks.descriptor import SchemeRecord, record_to_json
 from qformat.blocks.layout import RawBlocks, planes
 from qformat.convert.figures import Figures
 from qformat.convert.recipe import Recipe, resolve
+from qformat.convert.repack import Repacking, repacking
 from qformat.convert.riders import riders
 from qformat.errors import RecipeError, SchemeError, TargetError
 from qformat.files import container as box
@@ -37,10 +38,11 @@ class TensorPlan:
     scheme: Scheme | None = None
     record: SchemeRecord | None = None  # of the output
     dtype: str | None = None  # of a plain output whose values change type
+    repacking: Repacking | None = None  # of codes and scales that only change their form
 
     @property
     def kept(self) -> bool:
-        return self.scheme is None and self.dtype is None
+        return self.scheme is None and self.dtype is None and self.repacking is None
 
     @property
     def coding(self) -> str:
@@ -48,7 +50,7 @@ class TensorPlan:
         if self.scheme is not None:
             return self.scheme.spec()
         if self.record is not None:
-            return self.record.id
+            return self.record.id if self.repacking is None else self.record.spec()
         return (self.dtype or self.info.dtype).lower()
 
     @property
@@ -177,6 +179,8 @@ def _plan_tensor(info: TensorInfo, recipe: Recipe, to: str, dtype: str | None) -
             p.name: Array(box.plane_name(info.name, p.name), *p.stored(info.shape))
             for p in planes(record.layout)
         }
+        if (same := repacking(info, chosen)) is not None:
+            return TensorPlan(info, arrays, record=record, repacking=same)
         return TensorPlan(info, arrays, scheme=chosen, record=record)
     if chosen is not None and (info.scheme is not None or chosen != info.dtype):
         check_decodes(info)
@@ -347,5 +351,7 @@ def _note(plan: Plan, tensor: TensorPlan, outcome: Outcome | None) -> dict[str, 
         note["from"] = tensor.info.dtype
     if tensor.info.scheme is None:
         note["source"] = outcome.source if outcome else NO_DIGEST
+    if tensor.repacking is not None:
+        return note
     note["error"] = outcome.figures.to_json() if outcome and outcome.figures else Figures.placeholder()
     return note

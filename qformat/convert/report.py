@@ -24,6 +24,7 @@ class TensorRow:
     nbytes: int
     bpw: float
     figures: Figures | None = None
+    repacked: bool = False  # the same codes and scales in another form
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def _row_json(row: TensorRow) -> dict[str, Any]:
         "scheme": row.coding,
         "bytes": row.nbytes,
         "bits_per_weight": round(row.bpw, 4),
+        "repacked": row.repacked,
         "error": row.figures.numbers() if row.figures else None,
     }
 
@@ -84,6 +86,7 @@ def report(plan: Plan, result: Result | None = None) -> Report:
             t.nbytes,
             t.bpw,
             result.outcomes[t.info.name].figures if result else None,
+            t.repacking is not None,
         )
         for t in plan.tensors
     )

@@ -27,6 +27,7 @@ from qformat.blocks.tiles import Tile, tiles
 from qformat.convert.figures import Figures
 from qformat.convert.hashing import CHUNK, byte_view, digest
 from qformat.convert.plan import GGUF, QFORMAT, Outcome, Plan, TensorPlan, metadata, shared_metadata
+from qformat.convert.repack import Repacking
 from qformat.convert.riders import read_rider, riders
 from qformat.errors import DataError, IntegrityError, TargetError
 from qformat.files import container as box
@@ -145,7 +146,8 @@ class _State:
     def outcome(self) -> Outcome:
         digests = {name: h.hexdigest() for name, h in self.hashes.items()}
         source = self.source.result() if self.source else digests
-        figures = None if self.tensor.kept else Figures.of(self.sums)
+        exact = self.tensor.kept or self.tensor.repacking is not None
+        figures = None if exact else Figures.of(self.sums)
         return Outcome(digests, source.get(""), figures)
 
 
@@ -216,6 +218,8 @@ def _works(plan: Plan, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     source = tensor_source(plan.source, tensor.info)
     if tensor.kept:
         return _moving(source, tensor, writer)
+    if tensor.repacking is not None:
+        return _repacking(tensor.repacking, source, tensor, writer)
     if tensor.scheme is not None:
         return _encoding(source, tensor, writer)
     return _casting(source, tensor, writer)
@@ -254,6 +258,19 @@ def _moving(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterat
                 return _Piece({plane: data}, Sums(), data.size)
 
             yield work
+
+
+def _repacking(how: Repacking, source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
+    row_bytes = {plane: array.nbytes // max(1, source.rows) for plane, array in tensor.arrays.items()}
+    for start, stop in how.pieces(source):
+
+        def work(start: int = start, stop: int = stop) -> _Piece:
+            made = how.piece(source, start, stop)
+            for plane, data in made.items():
+                writer.write(tensor.arrays[plane].name, start * row_bytes[plane], data)
+            return _Piece(made, Sums(), source.info.nbytes * (stop - start) // source.rows)
+
+        yield work
 
 
 def _encoding(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:

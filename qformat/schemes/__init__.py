@@ -5,6 +5,7 @@ A plugin needs only the names below::
     from qformat.schemes import Affine, Codes, Floats, Scheme, hookimpl, option
 """
 
+from qformat.blocks.equivalent import Equivalent
 from qformat.blocks.layout import Affine, Codebook, Codes, Field, Floats, RawBlocks, ScaleMin
 from qformat.plugins.hooks import hookimpl
 from qformat.schemes.scheme import Scheme, option
@@ -13,6 +14,7 @@ __all__ = [
     "Affine",
     "Codebook",
     "Codes",
+    "Equivalent",
     "Field",
     "Floats",
     "RawBlocks",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from qformat.blocks.decode import decode_blocks
+from qformat.blocks.equivalent import Equivalent
 from qformat.blocks.layout import Layout, bits_per_weight, block_size
 from qformat.errors import SchemeError
 
@@ -74,6 +75,13 @@ class Scheme:
     def fallback(self) -> str:
         """A scheme or cast for rows that its block does not divide, where a format holds no others."""
         return "f16"
+
+    def equivalent(self) -> Equivalent | None:
+        """Of raw blocks: the layout of planes that mean the same, and where its items lie in a record.
+
+        Tensors are then re-packed between the two without being quantized again.
+        """
+        return None
 
     # --- what follows from the above --------------------------------------------------------
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from qformat.schemes import Field
+from qformat.schemes import Codebook, Codes, Equivalent, Field, Floats
 from qformat_plugins.ggml.base import DecodeOnly, Ggml, bytewise, f16, floats, gathered, scaled, spread
 
 # Steps that grow with the magnitude; of the sixteen, one is close to zero and none is zero.
 NONLINEAR = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 # The E2M1 numbers 0, 0.5, 1, 1.5, 2, 3, 4, 6, doubled; scales are halved for it.
 E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
+_NIBBLES = (("qs.low", "qs.high"),)
 
 
 class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
@@ -29,6 +30,10 @@ class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
     id, block, size = "iq4_nl", 32, 18
     summary = "4-bit with uneven steps, block 32 (ggml)"
     fields = (f16("d", 0), bytewise("qs.low", 2, 16, bits=4), bytewise("qs.high", 2, 16, at=4, bits=4))
+
+    def equivalent(self) -> Equivalent:
+        table = tuple(float(step) for step in NONLINEAR)
+        return Equivalent(Codebook(Codes(4), Floats("F16"), table), _NIBBLES)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights
@@ -132,6 +137,11 @@ class MXFP4(Ggml):
         bytewise("qs.low", 1, 16, bits=4),
         bytewise("qs.high", 1, 16, at=4, bits=4),
     )
+
+    def equivalent(self) -> Equivalent:
+        """The planes of OCP MX; their minus zero is a zero here, and the scale 2**-127 is none there."""
+        table = tuple(step / 2 for step in E2M1_DOUBLED)
+        return Equivalent(Codebook(Codes(4), Floats("F8_E8M0"), table), _NIBBLES, scale="e")
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights  # the largest value decides

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from qformat.schemes import Field
+from qformat.schemes import Affine, Codes, Equivalent, Field, Floats, ScaleMin
 from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, scaled, spread
+
+# The fields of a code's bits, lowest first.
+CODES = {4: (("qs.low", "qs.high"),), 5: (("qs.low", "qs.high"), ("qh",))}
 
 
 class Q8_0(Ggml):  # noqa: N801  the names are ggml's
@@ -23,6 +26,9 @@ class Q8_0(Ggml):  # noqa: N801  the names are ggml's
     id, block, size = "q8_0", 32, 34
     summary = "8-bit symmetric, block 32 (ggml)"
     fields = (f16("d", 0), Field("qs", 16, 8, 32, "int"))
+
+    def equivalent(self) -> Equivalent:
+        return Equivalent(Affine(Codes(8, signed=True), Floats("F16")), (("qs",),))
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights  # the largest value decides
@@ -50,6 +56,10 @@ class Symmetric(Ggml):
 
     block: ClassVar[int] = 32
     bits: ClassVar[int]
+
+    def equivalent(self) -> Equivalent:
+        codes = Codes(self.bits, signed=True)
+        return Equivalent(Affine(codes, Floats("F16")), CODES[self.bits], flip=2 ** (self.bits - 1))
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights  # the largest value decides
@@ -114,6 +124,9 @@ class ScaleAndMin(Ggml):
 
     block: ClassVar[int] = 32
     bits: ClassVar[int]
+
+    def equivalent(self) -> Equivalent:
+        return Equivalent(ScaleMin(Codes(self.bits), Floats("F16"), Floats("F16")), CODES[self.bits])
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights  # the extreme values decide

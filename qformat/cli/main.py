@@ -22,6 +22,7 @@ _COMMANDS = {
     "edit": "Change a file's metadata, in place where it fits.",
     "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
     "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
+    "eval": "Measure what quantization cost: perplexity, and divergence from the original.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

@@ -1,0 +1,297 @@
+"""Many schemes against one original: encoded, then measured together in one streamed pass.
+
+The original goes through each layer once, not once for each scheme, and so does its output head. What
+is done stays in the sweep's folder, the encoded files and the figures of each group of windows, so that a
+sweep that was stopped goes on where it was, and a scheme that is added costs only itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qformat.errors import QFormatError
+from qformat.evaluate import by_layer as layers
+from qformat.evaluate.by_layer import ByLayer
+from qformat.evaluate.cached import CachedEngine
+from qformat.evaluate.digests import content_digest
+from qformat.evaluate.encodings import Encoding, check, encode
+from qformat.evaluate.engine import GROUP_TOKENS
+from qformat.evaluate.pair import common_tokenizer, common_vocabulary, open_models
+from qformat.evaluate.result import Protocol, window_notes
+from qformat.evaluate.statistics import Bootstrap
+from qformat.evaluate.stream import Model, Route
+from qformat.evaluate.summary import Alone, Divergence, alone, divergence
+from qformat.evaluate.text import read_text, windows_of
+from qformat.evaluate.verbs import byte_lengths
+from qformat.evaluate.windows import WINDOW, Windows, token_digest
+from qformat.files.opening import Source, opened
+
+ACTIVATION_BYTES = 1 << 30  # of all models' activations together
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a scheme costs and what it saves. The original's row has no divergence."""
+
+    scheme: str
+    nbytes: int
+    bpw: float
+    smaller: float  # times, against the original
+    alone: Alone
+    divergence: Divergence | None = None
+    by_layer: ByLayer | None = None
+    errors: dict[str, float] | None = None  # relative RMSE by tensor
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "scheme": self.scheme,
+            "bytes": self.nbytes,
+            "bits_per_weight": self.bpw,
+            "times_smaller": self.smaller,
+            **self.alone.to_json(),
+            "divergence": self.divergence.to_json() if self.divergence else None,
+            "by_layer": self.by_layer.to_json() if self.by_layer else None,
+            "relative_rmse": self.errors,
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a sweep is: what is being done, and which share of that is done."""
+
+    what: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The table of a sweep, the original first, and how it was measured."""
+
+    original: str
+    content: str
+    rows: tuple[Row, ...]
+    protocol: Protocol
+    windows: int
+    tokens: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def front(self) -> frozenset[str]:
+        """The schemes that none beats in both bits per weight and mean KL divergence."""
+        rows = [(r.bpw, r.divergence.kl.mean.value, r.scheme) for r in self.rows if r.divergence]
+        return frozenset(
+            name
+            for bpw, kl, name in rows
+            if not any(b <= bpw and k <= kl and (b, k) != (bpw, kl) for b, k, _ in rows)
+        )
+
+
+def sweep(
+    original: Source,
+    schemes: Sequence[str],
+    *,
+    text: str | os.PathLike[str],
+    protocol: str = WINDOW,
+    ctx: int | None = None,
+    dtype: str = "f32",
+    limit: int | None = None,
+    by_layer: bool = False,
+    folder: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[Stage], None] | None = None,
+) -> Sweep:
+    """Encode a model with each scheme and measure all against it.
+
+    Parameters
+    ----------
+    original
+        A checkpoint of plain numbers.
+    schemes
+        Such as ``"asym4:block=64"``, ``"q4_k_m"`` (a GGUF is made) or ``"bf16"`` (a plain cast).
+    text, protocol, ctx, dtype, limit, seed
+        As for `qformat.evaluate`.
+    by_layer
+        Also say what each layer adds to each scheme's divergence, on as many windows as take about as
+        long again as the whole.
+    folder
+        Where files and figures are kept, to go on from; by default they are deleted at the end.
+
+    Raises
+    ------
+    QFormatError
+        For an unknown scheme, and as `qformat.convert` and `qformat.evaluate`.
+    """
+    begun = time.perf_counter()
+    check(list(schemes))
+    read = read_text(text)
+    source = opened(original)
+    tokenizer = common_tokenizer([source], None)
+    config = open_models([source], dtype)[0].config
+    tokens, every = windows_of(read, tokenizer, config, protocol=protocol, ctx=ctx, stride=None)
+    told = Protocol(
+        protocol, every.ctx, None, tokenizer.bos if tokenizer.adds_bos else None, dtype, seed, str(read.path),
+        read.digest, token_digest(every), len(tokens), len(every), config.vocabulary,
+    )  # fmt: skip
+    windows = chosen(every, limit, seed)
+    with _place(folder) as place:
+        digest = content_digest(source)
+        made = list(_encodings(source, digest, schemes, place, progress))
+        models = open_models([source, *(e.checkpoint for e in made)], dtype)
+        keys = [_key(digest, dtype), *(_key(digest, dtype, content_digest(e.checkpoint)) for e in made)]
+        notes: list[str] = []
+        engine = _engine(models, windows, keys, place, seed, common_vocabulary(models, notes))
+        _run(engine, "measuring", progress)
+        parts = _by_layer(engine, progress) if by_layer else {}
+    found = engine.tokens()
+    bootstrap = Bootstrap(found.window, seed=seed)
+    lengths = byte_lengths(tokenizer, found.token)
+    base = engine.arrays(0)
+    rows = [_original_row(models[0], alone(base, bootstrap, lengths))]
+    for i, encoding in enumerate(made, 1):
+        arrays = engine.arrays(i)
+        figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
+        rows.append(_row(encoding, rows[0], *figures, parts.get(i)))
+    return Sweep(
+        original=str(source.path),
+        content=digest,
+        rows=tuple(rows),
+        protocol=told,
+        windows=len(engine.done),
+        tokens=len(found),
+        seconds=time.perf_counter() - begun,
+        notes=(*notes, *window_notes(bootstrap)),
+    )
+
+
+def chosen(windows: Windows, limit: int | None, seed: int) -> Windows:
+    """All windows, or so many of them at random, in order."""
+    if limit is None or limit >= len(windows):
+        return windows
+    return windows.take(np.sort(np.random.default_rng(seed).permutation(len(windows))[:limit]))
+
+
+@contextlib.contextmanager
+def _place(folder: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """The sweep's folder, or one that is gone afterwards."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="qformat-sweep-") as name:
+            yield Path(name)
+        return
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QFormatError(f"cannot be made: {error.strerror}", file=path) from None
+    yield path
+
+
+def _encodings(
+    source: Any, digest: str, schemes: Sequence[str], place: Path, progress: Callable[[Stage], None] | None
+) -> Iterator[Encoding]:
+    total = sum(i.nbytes for i in source.tensors.values()) or 1
+    for scheme in schemes:
+        done = 0
+
+        def tell(count: int, _tensor: str, what: str = f"encoding {scheme}") -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(Stage(what, min(1.0, done / total)))
+
+        yield encode(source, digest, scheme, place, tell)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _engine(
+    models: Sequence[Model], windows: Windows, keys: list[str], place: Path, seed: int, vocabulary: int
+) -> CachedEngine:
+    depth = int(models[0].config.layers)
+    figures = place / "figures"
+    figures.mkdir(exist_ok=True)
+    return CachedEngine(
+        models,
+        [Route.through(i, depth) for i in range(len(models))],
+        windows,
+        vocabulary,
+        compare=True,
+        seed=seed,
+        group_tokens=_group_tokens(models, len(models)),
+        folder=figures,
+        keys=tuple(keys),
+    )
+
+
+def _group_tokens(models: Sequence[Model], states: int) -> int:
+    return min(GROUP_TOKENS, ACTIVATION_BYTES // (4 * states * int(models[0].config.width)))
+
+
+def _run(engine: CachedEngine, what: str, progress: Callable[[Stage], None] | None) -> None:
+    if progress:
+        engine.progress = lambda fraction: progress(Stage(what, fraction))
+    for _ in engine.run():
+        pass
+
+
+def _by_layer(engine: CachedEngine, progress: Callable[[Stage], None] | None) -> dict[int, ByLayer]:
+    """What each layer adds, by the number of the scheme's model."""
+    models, depth = engine.models, int(engine.models[0].config.layers)
+    numbers = range(1, len(models))
+    count = max(2, 2 * len(engine.windows) // (depth + 1))
+    some = chosen(engine.windows, count, engine.seed)
+    routes, keys = [*engine.routes], [*engine.keys]
+    for i in numbers:
+        steps = layers.steps(depth, 0, i)
+        routes += steps
+        keys += [_key(engine.keys[i], "up to", str(k)) for k in range(len(steps))]
+    part = CachedEngine(
+        models,
+        routes,
+        some,
+        engine.vocabulary,
+        compare=True,
+        seed=engine.seed,
+        group_tokens=_group_tokens(models, len(routes)),
+        folder=engine.folder,
+        keys=tuple(keys),
+    )
+    _run(part, "layer by layer", progress)
+    bootstrap = Bootstrap(part.tokens().window, seed=engine.seed)
+    found = {}
+    for i in numbers:
+        first = len(models) + (i - 1) * (depth + 1)
+        stages = [part.arrays(k) for k in range(first, first + depth + 1)]
+        found[i] = layers.by_layer(stages, part.arrays(i), bootstrap)
+    return found
+
+
+def _original_row(model: Model, figures: Alone) -> Row:
+    infos = model.checkpoint.tensors.values()
+    nbytes, elements = sum(i.nbytes for i in infos), sum(i.elements for i in infos)
+    return Row("original", nbytes, nbytes * 8 / elements, 1.0, figures)
+
+
+def _row(encoding: Encoding, original: Row, figures: Alone, apart: Divergence, parts: ByLayer | None) -> Row:
+    return Row(
+        encoding.scheme,
+        encoding.nbytes,
+        encoding.bpw,
+        original.nbytes / encoding.nbytes,
+        figures,
+        apart,
+        parts,
+        encoding.errors,
+    )

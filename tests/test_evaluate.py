@@ -47,7 +47,7 @@ def measured(small, excerpt):
 
 
 def test_the_samples_perplexity_is_the_one_its_readme_tells():
-    found = qformat.evaluate(MODEL, text=HELDOUT, dtype="bf16")
+    found = qformat.evaluate(MODEL, text=HELDOUT)
     assert f"{found.model.alone.perplexity.value:.4f}" == "1.6320"
     assert found.tokens == found.protocol.text_tokens == 38710
     assert found.complete

@@ -50,7 +50,7 @@ def _load(path: Path) -> Arrays | None:
 def _save(path: Path, arrays: Arrays) -> None:
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        np.savez(draft, **arrays)
+        np.savez(draft, **arrays)  # type: ignore[arg-type]  # numpy takes allow_pickle for one of them
         draft.replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):

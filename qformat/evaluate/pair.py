@@ -9,7 +9,7 @@ from qformat.errors import QFormatError
 from qformat.evaluate.stream import Model
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import Source, opened
-from qformat.views.hf_view import gguf_keyvalues
+from qformat.views.gguf_keys import gguf_keyvalues
 
 
 class ComparisonError(QFormatError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.opening import Source, opened
+from qformat.views.aligned import counterpart
 from qformat.views.source import TensorSource, regions, tensor_source
 
 SCHEMA = 1
@@ -81,24 +83,45 @@ def diff(
     threads: int = 2,
     progress: Callable[[int, str], None] | None = None,
 ) -> Diff:
-    """Compare two checkpoints value by value; the left one is taken as the original."""
-    a, b = opened(left), opened(right)
+    """Compare two checkpoints value by value; the left one is taken as the original.
+
+    Where one has GGUF's names and the other Hugging Face's, rows have the right one's names.
+    """
+    a, b = paired(opened(left), opened(right))
     rows: list[TensorDiff] = []
     total = Sums()
+    for row, sums in compared(a, b, threads=threads, progress=progress):
+        rows.append(row)
+        total += sums
+    figures = Figures.of(total) if any(r.figures for r in rows) else None
+    return Diff(str(a.path), str(b.path), tuple(worst_first(rows)), figures)
+
+
+def paired(left: Checkpoint, right: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
+    """The two with the left one seen under the right one's names and in its storage, if it has others."""
+    return counterpart(right, left), right
+
+
+def compared(
+    left: Checkpoint,
+    right: Checkpoint,
+    *,
+    threads: int = 2,
+    progress: Callable[[int, str], None] | None = None,
+) -> Iterator[tuple[TensorDiff, Sums]]:
+    """Compare tensor by tensor as they are asked for, in the order of the files.
+
+    ``progress`` is called with the bytes read since the last call, on both sides, and a name; it may
+    raise to end the work.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        for name in dict.fromkeys([*a.tensors, *b.tensors]):
-            row, sums = _compare(a, b, name, pool)
-            rows.append(row)
-            total += sums
-            if progress:
-                progress(sum(i.nbytes for i in (row.left, row.right) if i), name)
-    compared = [r for r in rows if r.figures]
-    return Diff(
-        str(a.path),
-        str(b.path),
-        tuple(sorted(rows, key=_badness, reverse=True)),
-        Figures.of(total) if compared else None,
-    )
+        for name in dict.fromkeys([*left.tensors, *right.tensors]):
+            yield _compare(left, right, name, pool, progress)
+
+
+def worst_first(rows: Iterable[TensorDiff]) -> list[TensorDiff]:
+    """Rows with the largest relative error first; what could not be compared comes before."""
+    return sorted(rows, key=_badness, reverse=True)
 
 
 def _badness(row: TensorDiff) -> float:
@@ -107,22 +130,54 @@ def _badness(row: TensorDiff) -> float:
     return row.figures.rmse
 
 
-def _compare(a: Checkpoint, b: Checkpoint, name: str, pool: ThreadPoolExecutor) -> tuple[TensorDiff, Sums]:
+def _compare(
+    a: Checkpoint,
+    b: Checkpoint,
+    name: str,
+    pool: ThreadPoolExecutor,
+    progress: Callable[[int, str], None] | None,
+) -> tuple[TensorDiff, Sums]:
     left, right = a.tensors.get(name), b.tensors.get(name)
+    known = left is not None and right is not None and left.shape == right.shape
+    if known and all(dtypes.is_quantizable(i.dtype) for i in (left, right)):  # type: ignore[union-attr]
+        assert left is not None
+        assert right is not None
+        return _compare_values(tensor_source(a, left), tensor_source(b, right), pool, progress)
+    row = TensorDiff(name, left, right)
     if left is None or right is None:
-        side = "right" if left is None else "left"
-        return TensorDiff(name, left, right, note=f"only on the {side}"), Sums()
-    if left.shape != right.shape:
-        return TensorDiff(
-            name, left, right, note=f"shapes {list(left.shape)} and {list(right.shape)}"
-        ), Sums()
-    if not (dtypes.is_quantizable(left.dtype) and dtypes.is_quantizable(right.dtype)):
-        return TensorDiff(name, left, right, same_bits=_same_bytes(a, b, name)), Sums()
-    one, two = tensor_source(a, left), tensor_source(b, right)
-    parts = list(pool.map(lambda tile: _measure(one, two, tile), regions(one.rows, one.cols)))
-    sums = sum((p[0] for p in parts), Sums())
-    same = all(p[1] for p in parts)
-    return TensorDiff(name, left, right, Figures.of(sums), same), sums
+        row = replace(row, note=f"only on the {'right' if left is None else 'left'}")
+    elif left.shape != right.shape:
+        row = replace(row, note=f"shapes {list(left.shape)} and {list(right.shape)}")
+    else:
+        row = replace(row, same_bits=_same_bytes(a, b, name))
+    if progress:
+        progress(_bytes(left, right), name)
+    return row, Sums()
+
+
+def _compare_values(
+    one: TensorSource,
+    two: TensorSource,
+    pool: ThreadPoolExecutor,
+    progress: Callable[[int, str], None] | None,
+) -> tuple[TensorDiff, Sums]:
+    name, nbytes = two.info.name, _bytes(one.info, two.info)
+    sums, same, told, done = Sums(), True, 0, 0
+    results = pool.map(lambda tile: (tile, *_measure(one, two, tile)), regions(one.rows, one.cols))
+    with contextlib.closing(results) as measured:  # type: ignore[type-var]  # ends what waits, if this ends early
+        for tile, part, alike in measured:
+            sums, same, done = sums + part, same and alike, done + tile.rows * tile.cols
+            if progress:
+                now = nbytes * done // (one.rows * one.cols)
+                progress(now - told, name)
+                told = now
+    if progress and not done:
+        progress(nbytes, name)
+    return TensorDiff(name, one.info, two.info, Figures.of(sums), same), sums
+
+
+def _bytes(*infos: TensorInfo | None) -> int:
+    return sum(i.nbytes for i in infos if i)
 
 
 def _measure(one: TensorSource, two: TensorSource, tile: Tile) -> tuple[Sums, bool]:

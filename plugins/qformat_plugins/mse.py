@@ -28,7 +28,6 @@ class Mse(Scheme):
 
     bits: ClassVar[int]
     cuts: ClassVar[tuple[float, ...]]  # shares of the range to cut off at an end
-    bad_values_show: ClassVar[bool] = True  # in scale and minimum
 
     block: int = option(64, one_of=(32, 64, 128, 256), help="elements that share a scale and a minimum")
     scale: str = option("f16", one_of=("f16", "bf16", "f32"), help="how scales and minima are stored")

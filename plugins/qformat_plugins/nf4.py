@@ -32,7 +32,6 @@ class Nf4(Scheme):
 
     id = "nf4"
     summary = "4-bit levels of a normal distribution, scales coded again in 8 bits (QLoRA)"
-    bad_values_show = True  # in the scales
 
     block: int = option(64, one_of=(32, 64, 128), help="elements that share a scale")
     double: int = option(16, one_of=(0, 8, 16, 32, 64), help="scales coded together; 0: stored as they are")

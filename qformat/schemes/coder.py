@@ -122,13 +122,18 @@ def _pack(codes: NDArray[Any], width: int) -> NDArray[np.uint8]:
 def _check_planes(
     kern: Kernel, items: Mapping[str, NDArray[Any]], count: int, values: NDArray[Any], dtype: str
 ) -> None:
-    for plane in kern.planes:
-        if isinstance(plane.item, Floats) and not _all_finite(items[plane.name][:count]):
+    """Refuse scales that overflowed, in planes of floats and in the records of raw blocks."""
+    if kern.record is not None:
+        floats = kern.record.floats(items["blocks"][:count])
+    else:
+        floats = {p.name: items[p.name][:count] for p in kern.planes if isinstance(p.item, Floats)}
+    for name, numbers in floats.items():
+        if not _all_finite(numbers):
             _refuse_values(values, dtype)
             raise DataError(
-                f"the values are too large for {kern.scheme.spec()}: "
-                f"its {plane.name} overflow {plane.item.dtype}",
-                hint="choose a wider type for the scale, such as scale=bf16 or scale=f32",
+                f"the values are too large for {kern.scheme.spec()}: its {name} overflow "
+                f"{dtype_name(numbers.dtype)}",
+                hint="choose a wider type for the scale, such as scale=bf16 or scale=f32, or another scheme",
             )
 
 

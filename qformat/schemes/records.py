@@ -36,6 +36,15 @@ class Record:
             records[section.name] = part.reshape(-1).view(_whole(section))
         return records.view(np.uint8).reshape(n, self.size)
 
+    def floats(self, records: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The sections that are floats, by name."""
+        rows = records.reshape(-1).view(self.dtype)
+        return {
+            s.name: np.ascontiguousarray(rows[s.name]).view(dtypes.numpy_dtype(s.dtype))
+            for s in self.sections
+            if s.dtype in dtypes.FLOATS
+        }
+
     def split(self, records: NDArray[np.uint8], room: int) -> dict[str, NDArray[Any]]:
         """Records ``[n, size]`` as aligned sections ``[room, count]``, in this thread's buffers.
 

@@ -55,7 +55,7 @@ def find_tensor(checkpoint: Checkpoint, name: str) -> TensorInfo:
 
 
 def _show_head(info: TensorInfo) -> None:
-    show(f"{line(info.name)}  {shape(info.shape)}  {info.dtype}")
+    show(f"{line(info.name)}  {shape(info.shape)}  {info.dtype}  {info.nbytes:,} bytes")
     if info.scheme:
         provider = info.scheme.provider
         show(

@@ -11,6 +11,7 @@ from qformat.files.checkpoint import Checkpoint
 from qformat.files.strict_json import parse
 from qformat.text import size
 from qformat.views.gguf_keys import gguf_keyvalues
+from qformat.views.hf_view import model_of_keys
 
 CACHE_BYTES = 2  # of a number in the key-value cache: float16
 
@@ -79,10 +80,7 @@ def model_facts(checkpoint: Checkpoint) -> ModelFacts:
 def _config(checkpoint: Checkpoint) -> tuple[str, ModelConfig]:
     values = gguf_keyvalues(checkpoint)
     if values is not None:
-        found = {k: values.read(k) for k in values if not k.startswith("tokenizer.")}
-        plain = {k: v if isinstance(v, int | float | str) else list(v or ()) for k, v in found.items()}
-        shapes = {name: info.shape for name, info in checkpoint.tensors.items()}
-        config = families.config_from_gguf(plain, shapes)
+        config = model_of_keys(checkpoint, values)
     elif "config.json" in checkpoint.attachments:
         raw = checkpoint.read_attachment("config.json")
         value = parse(raw, file=checkpoint.path, what="config.json")

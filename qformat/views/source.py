@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qformat.blocks.decode import as_rows
+from qformat.blocks.descriptor import SchemeRecord
 from qformat.blocks.layout import rows_cols
 from qformat.blocks.tiles import Tile, tiles
 from qformat.files.checkpoint import Checkpoint, TensorInfo
-from qformat.schemes.coder import decode_tile
-from qformat.schemes.described import decoder
+
+if TYPE_CHECKING:
+    from qformat.schemes.kernels import Kernel
 
 
 class TensorSource:
@@ -23,7 +25,7 @@ class TensorSource:
         self.info = info
         self.rows, self.cols = rows_cols(info.shape)
         self.planes = {name: as_rows(checkpoint.plane(info.name, name), info.shape) for name in info.planes}
-        self.kernel = decoder(info.scheme) if info.scheme else None
+        self.kernel = _decoder(info.scheme) if info.scheme else None
         self.dtype = "F32" if info.scheme else info.dtype
 
     def stored_rows(self, plane: str, start: int, stop: int) -> NDArray[Any]:
@@ -53,6 +55,8 @@ class TensorSource:
         kernel = self.kernel
         if kernel is None:
             return stored[""][tile.slices]
+        from qformat.schemes.coder import decode_tile
+
         # A region starts where the reader likes; eight blocks are whole bytes in every plane.
         step = kernel.block * 8
         first = tile.col // step * step
@@ -62,6 +66,13 @@ class TensorSource:
             there = Tile(tile.row + part.row, part.rows, first + part.col, part.cols)
             out[part.slices] = decode_tile(kernel.layout, stored, there, self.cols, kernel)
         return out[:, tile.col - first :]
+
+
+def _decoder(record: SchemeRecord) -> Kernel:
+    """The kernel of a scheme; JAX is imported for the first of them, not for plain tensors."""
+    from qformat.schemes.described import decoder
+
+    return decoder(record)
 
 
 def tensor_source(checkpoint: Checkpoint, info: TensorInfo) -> TensorSource:

@@ -1,0 +1,97 @@
+"""Everything that a key can do, once: keys, footer, command palette and help are made of this table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True)
+class Action:
+    """What one key does on one kind of screen; ``id`` is ``scope.verb``.
+
+    ``footer`` says whether the footer shows it where there is room.
+    """
+
+    id: str
+    keys: str
+    title: str
+    help: str
+    footer: bool = True
+
+    @property
+    def scope(self) -> str:
+        return self.id.partition(".")[0]
+
+    @property
+    def verb(self) -> str:
+        return self.id.partition(".")[2]
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("app.help", "question_mark,f1", "Help", "What this screen shows, and all keys that work here."),
+    Action("app.jump", "semicolon,ctrl+o", "Jump", "Label every part of the screen; type a label to go there.", footer=False),
+    Action("app.palette", "colon,ctrl+p", "Commands", "Find a command by its name."),
+    Action("app.theme", "f2", "Theme", "The next theme; one of them does without colour.", footer=False),
+    Action("app.open", "o", "Open", "Open another file or folder."),
+    Action("app.back", "escape", "Back", "Leave what is open on top, or cancel what is running."),
+    Action("app.quit", "q,ctrl+q", "Quit", "Leave the program."),
+    # --- what is in a file
+    Action("browser.inside", "enter", "Look inside", "Statistics, histograms, map and values of the chosen tensor."),
+    Action("browser.filter", "slash", "Filter", "Show tensors whose name has these letters in this order, or matches a glob."),
+    Action("browser.sort", "s", "Sort", "Sort by the next column; a click on a column's head sorts by it."),
+    Action("browser.reverse", "r", "Reverse", "Turn the order round.", footer=False),
+    Action("browser.group", "g", "Group", "Join the tensors that each layer has into one row, and take them apart again."),
+    Action("browser.info", "i", "Summary", "Show or hide the summary and the metadata beside the tensors."),
+    Action("browser.tokens", "t", "Tokens", "Search the tokenizer's vocabulary."),
+    Action("browser.original", "u", "Original", "Choose the file that this one was made of, to see errors against it.", footer=False),
+    # --- one tensor
+    Action("tensor.view", "tab", "Next view", "Histograms, map, values: one after the other."),
+    Action("tensor.histograms", "h", "Histograms", "How values, codes and scales are spread."),
+    Action("tensor.map", "m", "Map", "One cell for each block: its scale, its peak, or its error."),
+    Action("tensor.values", "x", "Values", "The exact values, row by row."),
+    Action("tensor.log", "g", "Log scale", "Counts on a logarithmic scale, and back.", footer=False),
+    Action("tensor.shade", "e", "Scale/error", "What the map's cells show: scale, peak, error against the original."),
+    Action("tensor.block", "enter", "Block", "Take the block under the cursor apart, down to its bits."),
+    Action("tensor.next", "n", "Next tensor", "The tensor after this one in the list.", footer=False),
+    Action("tensor.previous", "p", "Previous tensor", "The tensor before this one in the list.", footer=False),
+    # --- one block
+    Action("block.right", "right", "Next block", "The next block of the row."),
+    Action("block.left", "left", "Previous", "The previous block."),
+    Action("block.down", "down", "Row below", "The block below, in the next row."),
+    Action("block.up", "up", "Row above", "The block above, in the row before."),
+    Action("block.later", "full_stop", "Next byte", "Move the byte cursor on."),
+    Action("block.earlier", "comma", "Byte before", "Move the byte cursor back."),
+)  # fmt: skip
+
+
+def of_scope(scope: str) -> Iterator[Action]:
+    """The actions of one kind of screen."""
+    return (a for a in ACTIONS if a.scope == scope)
+
+
+def bindings(scope: str) -> list[BindingType]:
+    """The same as Textual's bindings; their ids are what a keymap names."""
+    return [
+        Binding(a.keys, f"do('{a.id}')", a.title, show=a.footer, tooltip=a.help, id=a.id)
+        for a in of_scope(scope)
+    ]
+
+
+KEY_NAMES = {
+    "question_mark": "?", "semicolon": ";", "colon": ":", "slash": "/", "escape": "esc", "full_stop": ".",
+    "comma": ",", "right": "→", "left": "←", "down": "↓", "up": "↑", "enter": "⏎", "space": "space",
+    "plus": "+", "minus": "-", "left_square_bracket": "[", "right_square_bracket": "]",
+}  # fmt: skip
+
+
+def key_name(keys: str) -> str:
+    """The first of some keys, as it is printed.
+
+    >>> key_name("question_mark,f1"), key_name("ctrl+s")
+    ('?', '^s')
+    """
+    first = keys.partition(",")[0]
+    return KEY_NAMES.get(first, first.replace("ctrl+", "^"))

@@ -1,0 +1,50 @@
+"""The way in from the command line."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def run(files: Sequence[Path], *, original: Path | None = None, theme: str | None = None) -> None:
+    """Run the program until it is left.
+
+    Building the first screen and a header of 100,000 tensors makes some millions of objects that
+    stay: the collector rests meanwhile (`Browser` wakes it), or it would take as long as all else.
+    """
+    gc.disable()
+    from qformat.tui.app import QFormatApp
+    from qformat.tui.recent import Settings
+
+    QFormatApp(files, original=original, theme=theme, settings=Settings.read()).run()
+
+
+def awaken() -> None:
+    """Let the collector work again, but for what is there already."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def serve(files: Sequence[Path], port: int) -> None:
+    """Show the program in a browser, on this machine only.
+
+    Raises
+    ------
+    QFormatError
+        If textual-serve is not installed.
+    """
+    import shlex
+    import sys
+
+    from qformat.errors import QFormatError
+
+    try:
+        from textual_serve.server import Server
+    except ImportError:
+        raise QFormatError(
+            "--serve needs textual-serve, which is not installed", hint="pip install 'qformat[serve]'"
+        ) from None
+    command = shlex.join([sys.executable, "-m", "qformat", "tui", *map(str, files)])
+    Server(command, host="127.0.0.1", port=port, title="qformat").serve()

@@ -1,0 +1,68 @@
+"""The footer: the keys that work here; greyed ones say why not when they are pressed."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.widget import Widget
+
+from qformat.tui.actions import Action, key_name, of_scope
+from qformat.tui.page import Page
+
+
+class KeyBar(Widget):
+    """One line of keys, as many as there is room for; a click does what the key does."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; background: $panel; color: $foreground; }
+    KeyBar > .keybar--key { color: $accent; text-style: bold; }
+    KeyBar > .keybar--off { color: $foreground 40%; }
+    """
+    COMPONENT_CLASSES = {"keybar--key", "keybar--off"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: list[tuple[int, int, Action]] = []
+
+    def on_click(self, event: events.Click) -> None:
+        """Do what the key under the mouse does."""
+        for start, end, action in self._places:
+            if start <= event.x < end:
+                page = self.screen
+                assert isinstance(page, Page)
+                (page.qapp if action.scope == "app" else page).action_do(action.id)
+
+    def render(self) -> Text:
+        """The keys of the screen, then those of the program; what does not fit is in the help."""
+        page = self.screen
+        assert isinstance(page, Page)
+        bound = self._bound()
+        key = Style(color=self.get_component_rich_style("keybar--key").color, bold=True)
+        off = Style(color=self.get_component_rich_style("keybar--off").color)
+        text = Text(" ", no_wrap=True, end="")
+        self._places = []
+        general = [a for a in of_scope("app") if a.footer]
+        room = self.size.width - sum(self._width(a, bound) for a in general[:1]) - 1
+        for action in [*(a for a in of_scope(page.scope) if a.footer), *general[1:], general[0]]:
+            if text.cell_len + self._width(action, bound) > (
+                room if action is not general[0] else self.size.width
+            ):
+                continue
+            usable = action.scope == "app" or page.why_not(action.verb) is None
+            start = text.cell_len
+            text.append(bound.get(action.id, key_name(action.keys)), key if usable else off)
+            text.append(f" {action.title}  ", Style() if usable else off)
+            self._places.append((start, text.cell_len, action))
+        return text
+
+    def _bound(self) -> dict[str, str]:
+        """The keys in force by action, for a keymap may have changed them."""
+        found: dict[str, str] = {}
+        for active in self.screen.active_bindings.values():
+            if active.binding.id:
+                found.setdefault(active.binding.id, key_name(active.binding.key))
+        return found
+
+    def _width(self, action: Action, bound: dict[str, str]) -> int:
+        return len(bound.get(action.id, key_name(action.keys))) + len(action.title) + 3

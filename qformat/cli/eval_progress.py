@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from qformat.cli.text import line
+
 
 @contextlib.contextmanager
 def meter(label: str) -> Iterator[Callable[[Any], None] | None]:
@@ -50,3 +52,34 @@ def _so_far(status: Any, elapsed: float | None) -> str:
         return rate
     half = f" ± {status.estimate.half:.2g}" if status.estimate.half is not None else ""
     return f"{rate}  {status.figure} {status.estimate.value:.4g}{half}"
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[Any], None] | None]:
+    """Yield a callback for a `Stage`, or None if nobody is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: Any) -> None:
+            what = line(stage.what)
+            if what not in tasks:
+                for task in tasks.values():
+                    progress.remove_task(task)
+                tasks.clear()
+                tasks[what] = progress.add_task(what, total=1.0)
+            progress.update(tasks[what], completed=stage.fraction)
+
+        yield advance

@@ -24,6 +24,7 @@ _COMMANDS = {
     "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
     "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
     "eval": "Measure what quantization cost: perplexity, and divergence from the original.",
+    "sweep": "Measure many schemes against one original, in one table and one page.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

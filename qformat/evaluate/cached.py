@@ -41,8 +41,8 @@ class CachedEngine(Engine):
 
 def _load(path: Path) -> Arrays | None:
     try:
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None  # not there, or cut short by a crash: made anew
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from qformat.evaluate.summary import Alone, Divergence, alone, divergence
 from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.verbs import byte_lengths
 from qformat.evaluate.windows import WINDOW, Windows, token_digest
+from qformat.families import ModelConfig, tensor_names
 from qformat.files.opening import Source, opened
 
 ACTIVATION_BYTES = 1 << 30  # of all models' activations together
@@ -50,7 +52,9 @@ class Row:
     alone: Alone
     divergence: Divergence | None = None
     by_layer: ByLayer | None = None
-    errors: dict[str, float] | None = None  # relative RMSE by tensor
+    errors: dict[str, float] | None = (
+        None  # relative RMSE by tensor, under canonical names where there is one
+    )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +67,9 @@ class Row:
             "by_layer": self.by_layer.to_json() if self.by_layer else None,
             "relative_rmse": self.errors,
         }
+
+
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,21 @@ class Sweep:
             for bpw, kl, name in rows
             if not any(b <= bpw and k <= kl and (b, k) != (bpw, kl) for b, k, _ in rows)
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """The sweep as JSON-ready values."""
+        return {
+            "schema": SCHEMA,
+            "original": self.original,
+            "content": self.content,
+            "rows": [{**r.to_json(), "pareto": r.scheme in self.front} for r in self.rows],
+            "protocol": self.protocol.to_json(),
+            "windows": self.windows,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "versions": {name: version(name) for name in ("jax", "numpy", "qformat")},
+            "notes": list(self.notes),
+        }
 
 
 def sweep(
@@ -158,10 +180,11 @@ def sweep(
     lengths = byte_lengths(tokenizer, found.token)
     base = engine.arrays(0)
     rows = [_original_row(models[0], alone(base, bootstrap, lengths))]
+    names = _canonical_names(config)
     for i, encoding in enumerate(made, 1):
         arrays = engine.arrays(i)
         figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
-        rows.append(_row(encoding, rows[0], *figures, parts.get(i)))
+        rows.append(_row(encoding, rows[0], names, *figures, parts.get(i)))
     return Sweep(
         original=str(source.path),
         content=digest,
@@ -280,11 +303,24 @@ def _by_layer(engine: CachedEngine, progress: Callable[[Stage], None] | None) ->
 
 def _original_row(model: Model, figures: Alone) -> Row:
     infos = model.checkpoint.tensors.values()
-    nbytes, elements = sum(i.nbytes for i in infos), sum(i.elements for i in infos)
-    return Row("original", nbytes, nbytes * 8 / elements, 1.0, figures)
+    bpw = sum(i.nbytes for i in infos) * 8 / sum(i.elements for i in infos)
+    return Row("original", sum(f.stat().st_size for f in model.checkpoint.files), bpw, 1.0, figures)
 
 
-def _row(encoding: Encoding, original: Row, figures: Alone, apart: Divergence, parts: ByLayer | None) -> Row:
+def _canonical_names(config: ModelConfig) -> dict[str, str]:
+    """GGUF's name of each Hugging Face tensor that is one there, too."""
+    pairs = tensor_names(config)
+    return {hf[0]: gguf[0] for hf, gguf in pairs if len(hf) == len(gguf) == 1}
+
+
+def _row(
+    encoding: Encoding,
+    original: Row,
+    names: dict[str, str],
+    figures: Alone,
+    apart: Divergence,
+    parts: ByLayer | None,
+) -> Row:
     return Row(
         encoding.scheme,
         encoding.nbytes,
@@ -293,5 +329,5 @@ def _row(encoding: Encoding, original: Row, figures: Alone, apart: Divergence, p
         figures,
         apart,
         parts,
-        encoding.errors,
+        {names.get(name, name): error for name, error in encoding.errors.items()},
     )

@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import qformat
+from qformat.evaluate.sweep_table import plus_minus
 
 SAMPLES = Path(__file__).parent.parent
 MODEL, TEXT, README = SAMPLES / "village", SAMPLES / "heldout.txt", SAMPLES / "README.md"
 PLANAR = ("sym8", "asym8", "sym4", "asym4", "sym2", "asym2")
 GGUF = ("q8_0", "q4_0", "q4_1", "q4_k_m", "q2_k")
 BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
-
-
-def digits(estimate: Any, scale: float = 1.0) -> str:
-    """Value ± half of the interval, with two digits of the latter."""
-    half = f"{estimate.half * scale:#.2g}".rstrip(".")
-    places = max(0, len(half.partition(".")[2])) if "e" not in half else 6
-    return f"{estimate.value * scale:.{places}f} ± {estimate.half * scale:.{places}f}"
 
 
 def row(scheme: str, folder: Path) -> tuple[str, Any]:
@@ -38,11 +32,11 @@ def row(scheme: str, folder: Path) -> tuple[str, Any]:
     cells = [
         f"`{scheme}`",
         f"{found.model.bpw:.2f}",
-        digits(found.model.alone.perplexity),
-        digits(d.ratio),
-        digits(d.kl.mean),
+        plus_minus(found.model.alone.perplexity),
+        plus_minus(d.ratio),
+        plus_minus(d.kl.mean),
         f"{d.kl.percentiles[99]:.3g}",
-        digits(d.same_top, 100),
+        plus_minus(d.same_top, 100),
     ]
     return "| " + " | ".join(cells) + " |", found
 
@@ -57,7 +51,7 @@ def main() -> None:
             line, found = row(scheme, Path(name))
             if len(lines) == 2:
                 base = found.original
-                lines.append(f"| bf16 | {base.bpw:.2f} | {digits(base.alone.perplexity)} | | | | |")
+                lines.append(f"| bf16 | {base.bpw:.2f} | {plus_minus(base.alone.perplexity)} | | | | |")
             lines.append(line)
             print(line, flush=True)
     table = "\n".join(lines) + "\n"

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from qformat.families import ModelConfig
-from qformat.model.layers import Params, linear, norm, softcap
+from qformat.model.layers import Params, exact, linear, norm, softcap
 from qformat.model.rope import angles, turn
 
-QUERIES = 512  # scores are computed for so many positions at once
+QUERIES = 64  # scores are computed for so many positions at once: they stay in cache
 PARTS = 16  # at most, so that a long sequence does not take long to compile
 HIDDEN = -1e30
 
@@ -49,7 +49,8 @@ def attention(
     position is seen too, and what comes new is put into it.
     """
     q, k, v, gate = queries_keys_values(config, params, x, positions)
-    k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)
+    narrow = params["attn_output.weight"].dtype
+    q, k, v = q.astype(narrow), k.swapaxes(1, 2).astype(narrow), v.swapaxes(1, 2).astype(narrow)
     if cache is None:
         out = attend(config, window, q, k, v)
     else:
@@ -115,12 +116,13 @@ def weighed(config: ModelConfig, q: Any, k: Any, v: Any, see: Any) -> Any:
     batch, length, heads, dim = q.shape
     groups = heads // config.kv_heads
     scale = config.attention_scale if config.attention_scale is not None else dim**-0.5
-    q = (q * scale).reshape(batch, length, config.kv_heads, groups, dim).transpose(0, 2, 3, 1, 4)
-    both, exact = ((0, 1), (0, 1)), lax.Precision.HIGHEST
+    q = q.reshape(batch, length, config.kv_heads, groups, dim).transpose(0, 2, 3, 1, 4)
+    both = ((0, 1), (0, 1))
+    times = partial(lax.dot_general, precision=exact(q.dtype), preferred_element_type=jnp.float32)
     q = q.reshape(batch, config.kv_heads, groups * length, dim)
-    scores = lax.dot_general(q, k, (((3,), (3,)), both), precision=exact)
-    scores = softcap(scores, config.attention_softcap).reshape(batch, config.kv_heads, groups, length, -1)
+    scores = softcap(times(q, k, (((3,), (3,)), both)) * scale, config.attention_softcap)
+    scores = scores.reshape(batch, config.kv_heads, groups, length, -1)
     weights = jax.nn.softmax(jnp.where(see, scores, HIDDEN), axis=-1).reshape(*q.shape[:3], -1)
-    out = lax.dot_general(weights, v, (((3,), (2,)), both), precision=exact)
+    out = times(weights.astype(v.dtype), v, (((3,), (2,)), both))
     out = out.reshape(batch, config.kv_heads, groups, length, dim).transpose(0, 3, 1, 2, 4)
     return out.reshape(batch, length, heads * dim)

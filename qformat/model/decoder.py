@@ -103,12 +103,15 @@ def compiled_step(
     return hidden, after
 
 
-def empty_cache(config: ModelConfig, kind: Kind, capacity: int) -> Cache:
-    """The cache of one layer and one sequence of up to ``capacity`` positions, before its first."""
+def empty_cache(config: ModelConfig, kind: Kind, capacity: int, dtype: Any) -> Cache:
+    """The cache of one layer and one sequence of up to ``capacity`` positions, before its first.
+
+    Keys and values are of ``dtype``.
+    """
     delta = config.delta
     if not kind.delta or delta is None:
         shape = (1, config.kv_heads, capacity, config.head_dim)
-        return {"k": jnp.zeros(shape, jnp.float32), "v": jnp.zeros(shape, jnp.float32)}
+        return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
     return {
         "filter": jnp.zeros((1, delta.conv - 1, delta.qkv_width), jnp.float32),
         "state": jnp.zeros((1, delta.value_heads, delta.key_dim, delta.value_dim), jnp.float32),

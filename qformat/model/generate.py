@@ -13,6 +13,7 @@ from qformat.model.decoder import Kind
 from qformat.model.model import Model
 from qformat.model.rope import layer_turning
 from qformat.model.sampling import Sampling
+from qformat.model.weights import DTYPES
 
 PART = 512  # tokens of a prompt read at once
 STEP = 256  # a cache has room for a multiple of it, so that few sizes have to be compiled
@@ -36,7 +37,8 @@ class Session:
         room = -(-(capacity + PART) // STEP) * STEP  # a part is filled up beyond its last token
         self._layers, self._head = model.resident()
         self._kinds = [Kind.of(config, i) for i in range(config.layers)]
-        self._caches = [decoder.empty_cache(config, kind, room) for kind in self._kinds]
+        dtype = DTYPES[model.dtype]
+        self._caches = [decoder.empty_cache(config, kind, room, dtype) for kind in self._kinds]
         turns = (layer_turning(config, i, capacity) for i in range(config.layers))
         self._turns = [None if t is None else (t.frequencies, t.scale) for t in turns]
 

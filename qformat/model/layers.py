@@ -21,9 +21,15 @@ def product(x: Any, weight: Any) -> Any:
     With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way.
     """
     flat = x.reshape(-1, x.shape[-1]).astype(weight.dtype)
-    precision = None if weight.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
-    out = lax.dot_general(flat, weight, LAST, precision=precision, preferred_element_type=jnp.float32)
+    out = lax.dot_general(
+        flat, weight, LAST, precision=exact(weight.dtype), preferred_element_type=jnp.float32
+    )
     return out.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def exact(dtype: Any) -> lax.Precision | None:
+    """The precision that keeps all bits of float32 factors, on accelerators too."""
+    return None if dtype == jnp.bfloat16 else lax.Precision.HIGHEST
 
 
 def linear(params: Params, name: str, x: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,6 +18,8 @@ from qformat.model.rope import layer_turning
 from qformat.model.weights import Dtype, Params, Weights
 from qformat.views.canonical import canonical
 
+AT_ONCE = 512  # tokens that go through a layer together, unless one sequence has more
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -27,7 +30,14 @@ class Layer:
     params: Params
 
     def __call__(self, hidden: Any, start: int = 0) -> Any:
-        """The next hidden states; positions count from ``start``, and nothing before it is seen."""
+        """The next hidden states; positions count from ``start``, and nothing before it is seen.
+
+        Few sequences at a time go through the layer, so that what it computes stays in cache.
+        """
+        step = max(1, AT_ONCE // hidden.shape[1])
+        if len(hidden) > step:
+            parts = [self(hidden[i : i + step], start) for i in range(0, len(hidden), step)]
+            return jnp.concatenate(parts)
         turning = layer_turning(self.config, self.index, start + hidden.shape[1])
         given = None if turning is None else (turning.frequencies, turning.scale)
         kind = Kind.of(self.config, self.index)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Weights:
 
     def layer(self, index: int) -> Params:
         """All parameters of a layer, by their name without the layer."""
-        return {p.name: self._read(p) for p in parameters(self.config, self._shapes, index)}
+        return self._read(parameters(self.config, self._shapes, index))
 
     def head(self) -> Params:
         """The last norm and the output matrix, which may be the embedding's."""
@@ -46,7 +46,7 @@ class Weights:
         names = {name: name for name in ("output_norm.weight", "output_norm.bias", "output.bias")}
         names["output.weight"] = output
         found = {name: tensor for name, tensor in names.items() if tensor in self._shapes}
-        return {name: self._read(self._whole(name, tensor)) for name, tensor in found.items()}
+        return self._read(self._whole(name, tensor) for name, tensor in found.items())
 
     def _whole(self, name: str, tensor: str) -> Parameter:
         shape = self._shapes[tensor]
@@ -66,17 +66,24 @@ class Weights:
     def _source(self, tensor: str) -> TensorSource:
         return tensor_source(self._tensors, self._tensors.tensors[tensor])
 
-    def _read(self, parameter: Parameter) -> jax.Array:
-        if parameter.exact:
-            return jnp.asarray(self._exact(parameter))
-        out = aligned(parameter.shape, DTYPES[self.dtype])
-        rows = out.reshape(-1, out.shape[-1])
-        start = 0
-        for piece in parameter.pieces:
-            source = self._source(piece.tensor)
-            _fill(rows[start : start + source.rows], source, piece.order)
-            start += source.rows
-        return jnp.asarray(out)
+    def _read(self, wanted: Iterable[Parameter]) -> Params:
+        """Read parameters, all regions of all of them on all cores."""
+        found: dict[str, NDArray[Any]] = {}
+        jobs: list[Callable[[], None]] = []
+        for parameter in wanted:
+            if parameter.exact:
+                found[parameter.name] = self._exact(parameter)
+                continue
+            out = found[parameter.name] = aligned(parameter.shape, DTYPES[self.dtype])
+            rows = out.reshape(-1, out.shape[-1])
+            start = 0
+            for piece in parameter.pieces:
+                source = self._source(piece.tensor)
+                jobs += _decoding(rows[start : start + source.rows], source, piece.order)
+                start += source.rows
+        with ThreadPoolExecutor(cores()) as pool:
+            list(pool.map(lambda job: job(), jobs))
+        return {name: jax.device_put(array) for name, array in found.items()}  # not copied
 
     def _exact(self, parameter: Parameter) -> NDArray[np.float32]:
         parts = []
@@ -87,20 +94,19 @@ class Weights:
         return np.concatenate(parts).reshape(parameter.shape)
 
 
-def _fill(out: NDArray[Any], source: TensorSource, order: Order | None) -> None:
-    """Decode a tensor into the rows of ``out``, region by region on all cores."""
-    place = None
+def _decoding(out: NDArray[Any], source: TensorSource, order: Order | None) -> list[Callable[[], None]]:
+    """What decodes a tensor into the rows of ``out``, region by region."""
+    place: Any = None
     if order is not None:
         place = np.empty_like(order)
         place[order] = np.arange(order.size)
 
-    def work(tile: Tile) -> None:
+    def decode(tile: Tile) -> None:
         rows: Any = slice(tile.row, tile.row + tile.rows)
-        if place is not None:
-            rows = place[rows]
-        out[rows, tile.col : tile.col + tile.cols] = source.region(tile)
+        out[rows if place is None else place[rows], tile.slices[1]] = source.region(tile)
 
     kernel = source.kernel
-    cut = tiles(source.rows, source.cols, kernel.block, kernel.blocks) if kernel else None
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(work, regions(source.rows, source.cols) if cut is None else cut))
+    cut = regions(source.rows, source.cols)
+    if kernel is not None:
+        cut = list(tiles(source.rows, source.cols, kernel.block, kernel.blocks))
+    return [partial(decode, tile) for tile in cut]

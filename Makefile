@@ -31,6 +31,8 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/eval_memory.py
+	$(BIN)/python benchmarks/sweep.py
 
 # Tested versions; pyproject.toml has the lower bounds.
 lock: .venv/ready

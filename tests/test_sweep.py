@@ -36,7 +36,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def swept(folder, excerpt):
-    return sweep(MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, folder=folder)
+    return sweep(MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, prompt="Orla lives in", folder=folder)
 
 
 @pytest.mark.parametrize("scheme", ["asym4:block=64", "q2_k"])
@@ -64,6 +64,8 @@ def test_the_rows_make_sense(swept):
     assert "sym2" not in swept.front  # q2_k is smaller and better
     for row in swept.rows[1:]:
         assert sum(p.kl.value for p in row.by_layer.parts) == row.by_layer.total
+    assert original.answer.startswith("Elderby")  # where she does live
+    assert plain.answer == original.answer
     names = [set(r.errors) for r in swept.rows[2:]]
     assert all("blk.0.ffn_down.weight" in n for n in names)
 
@@ -72,7 +74,9 @@ def test_what_is_done_is_not_done_again(swept, folder, excerpt, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(stream, "run", lambda *_, **__: pytest.fail("computed"))
         patch.setattr("qformat.evaluate.encodings.convert", lambda *_, **__: pytest.fail("encoded"))
-        again = sweep(MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, folder=folder)
+        again = sweep(
+            MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, prompt="Orla lives in", folder=folder
+        )
     assert {**again.to_json(), "seconds": 0} == {**swept.to_json(), "seconds": 0}
     routes = []
     whole = stream.run

@@ -30,6 +30,7 @@ Example:
 @click.option(
     "--windows", "limit", type=click.IntRange(1), metavar="N", help="Use only so many windows, at random."
 )
+@click.option("--prompt", metavar="TEXT", help="Let each scheme go on from this, for --html and --json.")
 @click.option("--by-layer", is_flag=True, help="Also find what each layer adds; --html does so, too.")
 @click.option(
     "--dtype",

@@ -13,8 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from qformat.errors import QFormatError
 from qformat.evaluate import by_layer as layers
+from qformat.evaluate.answers import answer
 from qformat.evaluate.by_layer import ByLayer
 from qformat.evaluate.cached import CachedEngine
 from qformat.evaluate.digests import content_digest
@@ -32,91 +32,15 @@ from qformat.evaluate.result import Protocol, window_notes
 from qformat.evaluate.statistics import Bootstrap
 from qformat.evaluate.stream import Model, Route
 from qformat.evaluate.summary import Alone, Divergence, alone, divergence
+from qformat.evaluate.sweep_result import Row, Stage, Sweep
 from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.verbs import byte_lengths
 from qformat.evaluate.windows import WINDOW, Windows, token_digest
 from qformat.families import ModelConfig, tensor_names
+from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import Source, opened
 
 ACTIVATION_BYTES = 1 << 30  # of all models' activations together
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a scheme costs and what it saves. The original's row has no divergence."""
-
-    scheme: str
-    nbytes: int
-    bpw: float
-    smaller: float  # times, against the original
-    alone: Alone
-    divergence: Divergence | None = None
-    by_layer: ByLayer | None = None
-    errors: dict[str, float] | None = (
-        None  # relative RMSE by tensor, under canonical names where there is one
-    )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "scheme": self.scheme,
-            "bytes": self.nbytes,
-            "bits_per_weight": self.bpw,
-            "times_smaller": self.smaller,
-            **self.alone.to_json(),
-            "divergence": self.divergence.to_json() if self.divergence else None,
-            "by_layer": self.by_layer.to_json() if self.by_layer else None,
-            "relative_rmse": self.errors,
-        }
-
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How far a sweep is: what is being done, and which share of that is done."""
-
-    what: str
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The table of a sweep, the original first, and how it was measured."""
-
-    original: str
-    content: str
-    rows: tuple[Row, ...]
-    protocol: Protocol
-    windows: int
-    tokens: int
-    seconds: float
-    notes: tuple[str, ...]
-
-    @property
-    def front(self) -> frozenset[str]:
-        """The schemes that none beats in both bits per weight and mean KL divergence."""
-        rows = [(r.bpw, r.divergence.kl.mean.value, r.scheme) for r in self.rows if r.divergence]
-        return frozenset(
-            name
-            for bpw, kl, name in rows
-            if not any(b <= bpw and k <= kl and (b, k) != (bpw, kl) for b, k, _ in rows)
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """The sweep as JSON-ready values."""
-        return {
-            "schema": SCHEMA,
-            "original": self.original,
-            "content": self.content,
-            "rows": [{**r.to_json(), "pareto": r.scheme in self.front} for r in self.rows],
-            "protocol": self.protocol.to_json(),
-            "windows": self.windows,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-            "versions": {name: version(name) for name in ("jax", "numpy", "qformat")},
-            "notes": list(self.notes),
-        }
 
 
 def sweep(
@@ -129,6 +53,7 @@ def sweep(
     dtype: str = "f32",
     limit: int | None = None,
     by_layer: bool = False,
+    prompt: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: Callable[[Stage], None] | None = None,
@@ -146,6 +71,8 @@ def sweep(
     by_layer
         Also say what each layer adds to each scheme's divergence, on as many windows as take about as
         long again as the whole.
+    prompt
+        A text that each model goes on from, always with the likeliest token.
     folder
         Where files and figures are kept, to go on from; by default they are deleted at the end.
 
@@ -175,6 +102,8 @@ def sweep(
         engine = _engine(models, windows, keys, place, seed, common_vocabulary(models, notes))
         _run(engine, "measuring", progress)
         parts = _by_layer(engine, progress) if by_layer else {}
+        everyone = [source, *(e.checkpoint for e in made)]
+        said = _said(everyone, tokenizer, prompt, dtype, progress) if prompt is not None else []
     found = engine.tokens()
     bootstrap = Bootstrap(found.window, seed=seed)
     lengths = byte_lengths(tokenizer, found.token)
@@ -185,6 +114,8 @@ def sweep(
         arrays = engine.arrays(i)
         figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
         rows.append(_row(encoding, rows[0], names, *figures, parts.get(i)))
+    for i, words in enumerate(said):
+        rows[i] = replace(rows[i], answer=words)
     return Sweep(
         original=str(source.path),
         content=digest,
@@ -194,6 +125,7 @@ def sweep(
         tokens=len(found),
         seconds=time.perf_counter() - begun,
         notes=(*notes, *window_notes(bootstrap)),
+        prompt=prompt,
     )
 
 
@@ -301,6 +233,21 @@ def _by_layer(engine: CachedEngine, progress: Callable[[Stage], None] | None) ->
     return found
 
 
+def _said(
+    everyone: list[Checkpoint],
+    tokenizer: Any,
+    prompt: str,
+    dtype: str,
+    progress: Callable[[Stage], None] | None,
+) -> list[str]:
+    found: list[str] = []
+    for checkpoint in everyone:
+        if progress:
+            progress(Stage("answers", len(found) / len(everyone)))
+        found.append(answer(checkpoint, tokenizer, prompt, dtype))
+    return found
+
+
 def _original_row(model: Model, figures: Alone) -> Row:
     infos = model.checkpoint.tensors.values()
     bpw = sum(i.nbytes for i in infos) * 8 / sum(i.elements for i in infos)
@@ -329,5 +276,5 @@ def _row(
         figures,
         apart,
         parts,
-        {names.get(name, name): error for name, error in encoding.errors.items()},
+        errors={names.get(name, name): error for name, error in encoding.errors.items()},
     )

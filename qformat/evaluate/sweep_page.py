@@ -8,7 +8,7 @@ from typing import Any
 from qformat.evaluate.encodings import form
 from qformat.evaluate.page import fill
 from qformat.evaluate.statistics import Estimate
-from qformat.evaluate.sweep import Row, Sweep
+from qformat.evaluate.sweep_result import Row, Sweep
 from qformat.evaluate.sweep_table import cells
 
 
@@ -27,6 +27,8 @@ def page(sweep: Sweep) -> str:
             "points": [_point(r, sweep) for r in sweep.rows if r.divergence],
             "layers": [_layers(r) for r in sweep.rows if r.by_layer],
             "tensors": _tensors(sweep),
+            "prompt": sweep.prompt,
+            "answers": [{"scheme": r.scheme, "text": r.answer} for r in sweep.rows if r.answer is not None],
             "trace": {
                 "original content": sweep.content,
                 "token digest": p.token_digest,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qformat.evaluate.statistics import Estimate
-from qformat.evaluate.sweep import Row, Sweep
+from qformat.evaluate.sweep_result import Row, Sweep
 
 Cell = Callable[[Row], str]
 

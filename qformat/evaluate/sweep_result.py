@@ -1,0 +1,90 @@
+"""The table of a sweep: a row for each scheme, the original first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from qformat.evaluate.by_layer import ByLayer
+from qformat.evaluate.result import Protocol
+from qformat.evaluate.summary import Alone, Divergence
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a scheme costs and what it saves. The original's row has no divergence."""
+
+    scheme: str
+    nbytes: int
+    bpw: float
+    smaller: float  # times, against the original
+    alone: Alone
+    divergence: Divergence | None = None
+    by_layer: ByLayer | None = None
+    errors: dict[str, float] | None = None  # relative RMSE by tensor, under canonical names
+    answer: str | None = None  # to the prompt
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "scheme": self.scheme,
+            "bytes": self.nbytes,
+            "bits_per_weight": self.bpw,
+            "times_smaller": self.smaller,
+            **self.alone.to_json(),
+            "divergence": self.divergence.to_json() if self.divergence else None,
+            "by_layer": self.by_layer.to_json() if self.by_layer else None,
+            "answer": self.answer,
+            "relative_rmse": self.errors,
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a sweep is: what is being done, and which share of that is done."""
+
+    what: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The table of a sweep, the original first, and how it was measured."""
+
+    original: str
+    content: str
+    rows: tuple[Row, ...]
+    protocol: Protocol
+    windows: int
+    tokens: int
+    seconds: float
+    notes: tuple[str, ...]
+    prompt: str | None = None
+
+    @property
+    def front(self) -> frozenset[str]:
+        """The schemes that none beats in both bits per weight and mean KL divergence."""
+        rows = [(r.bpw, r.divergence.kl.mean.value, r.scheme) for r in self.rows if r.divergence]
+        return frozenset(
+            name
+            for bpw, kl, name in rows
+            if not any(b <= bpw and k <= kl and (b, k) != (bpw, kl) for b, k, _ in rows)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The sweep as JSON-ready values."""
+        return {
+            "schema": SCHEMA,
+            "original": self.original,
+            "content": self.content,
+            "rows": [{**r.to_json(), "pareto": r.scheme in self.front} for r in self.rows],
+            "protocol": self.protocol.to_json(),
+            "windows": self.windows,
+            "tokens": self.tokens,
+            "prompt": self.prompt,
+            "seconds": self.seconds,
+            "versions": {name: version(name) for name in ("jax", "numpy", "qformat")},
+            "notes": list(self.notes),
+        }

@@ -66,60 +66,25 @@ def bits(value: str, name: str | None, flips: tuple[int, ...], as_json: bool) ->
 
 def _show_formats(text: str, *, as_json: bool) -> None:
     value = decimal(text)
-    formats = [f for f in FORMATS.values() if f.nan is not None or not math.isnan(value)]
-    found = [Number(f, f.encode(value)) for f in formats]
     if as_json:
-        show_json({"schema": SCHEMA, "numbers": [_number_json(n, value) for n in found]})
+        formats = [f for f in FORMATS.values() if f.nan is not None or not math.isnan(value)]
+        numbers = [_number_json(Number(f, f.encode(value)), value) for f in formats]
+        show_json({"schema": SCHEMA, "numbers": numbers})
         return
-    rows = [
-        [n.format.name, n.spaced, _plain(n.value), _error(n, value), _number(n.spacing), _digits(n)]
-        for n in found
-    ]
-    show(table(rows, ["format", "bits", "stored", "error", "spacing", "digits"], right=(2, 3, 4, 5)))
+    from qformat.inspect.lab.facts import FORMAT_HEADERS, format_rows
+
+    show(table(format_rows(value), FORMAT_HEADERS, right=(2, 3, 4, 5)))
 
 
 def _show_number(found: Number, asked: float | None) -> None:
-    facts = [("format", f"{found.format.also}, {found.format.bits} bits"), ("stored", _plain(found.value))]
-    if asked is not None:
-        facts.append(("error", _error(found, asked)))
-    facts += [
-        ("kind", found.kind),
-        ("bits", f"{found.spaced}  (0x{found.code:0{-(-found.format.bits // 4)}x})"),
-        ("fields", ", ".join(f"{name} {int(b, 2)}" for name, b in found.fields)),
-        ("below", _neighbour(found.below)),
-        ("above", _neighbour(found.above)),
-        ("spacing", _number(found.spacing)),
-        ("decimal digits", _digits(found)),
-    ]
-    for name, value in facts:
+    from qformat.inspect.lab.facts import FLIP_HEADERS, flip_rows, number_facts, special_rows
+
+    for name, value in number_facts(found, asked):
         show(f"{name + ':':<16} {value}")
     show()
-    rows = [[i, field, _plain(n.value), n.kind] for i, field, n in found.flips()]
-    show(table(rows, ["bit", "of", "if it is flipped", "kind"], right=(0, 2)))
+    show(table(flip_rows(found), FLIP_HEADERS, right=(0, 2)))
     show()
-    rows = [[name, n.spaced, _plain(n.value)] for name, n in found.format.specials()]
-    show(table(rows, ["special", "bits", "value"], right=(2,)))
-
-
-def _plain(value: float) -> str:
-    return f"{value:.9g}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
-
-
-def _error(found: Number, asked: float) -> str:
-    off = found.value - asked
-    return "-" if math.isnan(off) else f"{off:.3g}"
-
-
-def _digits(found: Number) -> str:
-    return "-" if found.digits is None else f"{found.digits:.2f}"
-
-
-def _neighbour(found: Number | None) -> str:
-    return "none" if found is None else f"{_plain(found.value)}  ({found.spaced})"
+    show(table(special_rows(found), ["special", "bits", "value"], right=(2,)))
 
 
 def _finite(value: float | None) -> float | None:
@@ -186,6 +151,7 @@ def _of_block(command: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def block(path: str, tensor: str, block: int, size: int, **options: Any) -> None:
     """Map a block's values by several schemes: scale, zero point, error of each."""
+    from qformat.inspect.lab.facts import MAPPED_HEADERS, mapped_row
     from qformat.inspect.lab.mapping import SPECS, mapped
 
     _, _, values = _values(path, tensor, block, size)
@@ -199,12 +165,7 @@ def block(path: str, tensor: str, block: int, size: int, **options: Any) -> None
     low, high = float(values.min()), float(values.max())
     show(f"{values.size} values from {low:.6g} to {high:.6g}")
     show()
-    rows = [
-        [m.spec, f"{m.bpw:.3f}", m.fact(), f"{m.used} of {len(m.levels)}", *_figures(m.figures, m.rmse)]
-        for m in found
-    ]
-    headers = ["scheme", "bpw", "shared", "levels used", "RMSE", "rel. RMSE", "SNR dB", "max error"]
-    show(table(rows, headers, right=(1, 4, 5, 6, 7)))
+    show(table([mapped_row(m) for m in found], MAPPED_HEADERS, right=(1, 4, 5, 6, 7)))
     if options["with_values"]:
         show()
         _show_values(values, found)
@@ -231,6 +192,7 @@ def _show_values(values: NDArray[np.float32], found: list[Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def outlier(path: str, tensor: str, block: int, size: int, at: int | None, spec: str, as_json: bool) -> None:
     """Let one value of a block grow, and see what that does to the others."""
+    from qformat.inspect.lab.facts import EFFECT_HEADERS, effect_row
     from qformat.inspect.lab.outlier import outlier_effect
 
     _, _, values = _values(path, tensor, block, size)
@@ -241,8 +203,7 @@ def outlier(path: str, tensor: str, block: int, size: int, at: int | None, spec:
         return
     show(f"value {at} is {values[at]:.6g}; the other {values.size - 1} under {spec} when it is changed:")
     show()
-    rows = [[f"{e.value:.6g}", str(e.used), *_figures(e.figures)] for e in found]
-    show(table(rows, ["value", "levels used", "rel. RMSE", "SNR dB", "max error"], right=range(5)))
+    show(table([effect_row(e) for e in found], EFFECT_HEADERS, right=range(5)))
 
 
 @lab.command()
@@ -255,6 +216,7 @@ def outlier(path: str, tensor: str, block: int, size: int, at: int | None, spec:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def sizes(path: str, tensor: str, spec: str, threads: int | None, as_json: bool) -> None:
     """Show what the size of the block costs a tensor: bits per weight against error."""
+    from qformat.inspect.lab.facts import SIZE_HEADERS, size_row
     from qformat.inspect.lab.sizes import size_points
     from qformat.schemes.cores import cores
 
@@ -263,8 +225,7 @@ def sizes(path: str, tensor: str, spec: str, threads: int | None, as_json: bool)
     if as_json:
         show_json({"schema": SCHEMA, "tensor": tensor, "sizes": [p.to_json() for p in found]})
         return
-    rows = [[str(p.block), p.spec, f"{p.bpw:.4f}", *_figures(p.figures)] for p in found]
-    show(table(rows, ["block", "scheme", "bpw", "rel. RMSE", "SNR dB", "max error"], right=(0, 2, 3, 4, 5)))
+    show(table([size_row(p) for p in found], SIZE_HEADERS, right=(0, 2, 3, 4, 5)))
 
 
 def _tensor(path: str, tensor: str) -> tuple[Checkpoint, TensorInfo]:
@@ -291,8 +252,3 @@ def _changed(values: NDArray[np.float32], change: str) -> NDArray[np.float32]:
     if not equals or not at.strip().isdecimal():
         raise click.BadParameter(f"{change!r} is not I=VALUE", param_hint="--set")
     return replaced(values, int(at), decimal(value))
-
-
-def _figures(figures: Any, *rmse: float) -> list[str]:
-    first = [f"{r:.4g}" for r in rmse]
-    return [*first, f"{figures.rmse:.4f}", f"{figures.snr + 0.0:.2f}", f"{figures.max:.4g}"]

@@ -47,6 +47,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("browser.info", "i", "Summary", "Show or hide the summary and the metadata beside the tensors."),
     Action("browser.tokens", "t", "Tokens", "Search the tokenizer's vocabulary."),
     Action("browser.original", "u", "Original", "Choose the file that this one was made of, to see errors against it.", footer=False),
+    Action("browser.compare", "c", "Compare", "Compare with the original, or another file, tensor by tensor."),
+    Action("browser.lab", "l", "Lab", "Try out the ideas of quantization on the values of the chosen tensor."),
     # --- one tensor
     Action("tensor.view", "tab", "Next view", "Histograms, map, values: one after the other."),
     Action("tensor.histograms", "h", "Histograms", "How values, codes and scales are spread."),
@@ -57,6 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("tensor.block", "enter", "Block", "Take the block under the cursor apart, down to its bits."),
     Action("tensor.next", "n", "Next tensor", "The tensor after this one in the list.", footer=False),
     Action("tensor.previous", "p", "Previous tensor", "The tensor before this one in the list.", footer=False),
+    Action("tensor.lab", "l", "Lab", "Take the values under the cursor to the lab."),
     # --- one block
     Action("block.right", "right", "Next block", "The next block of the row."),
     Action("block.left", "left", "Previous", "The previous block."),
@@ -64,6 +67,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("block.up", "up", "Row above", "The block above, in the row before."),
     Action("block.later", "full_stop", "Next byte", "Move the byte cursor on."),
     Action("block.earlier", "comma", "Byte before", "Move the byte cursor back."),
+    Action("block.lab", "l", "Lab", "Take this block's values to the lab."),
+    # --- lab
+    Action("lab.view", "tab", "Next view", "Bits, mapping, sizes: one after the other."),
+    Action("lab.bits", "b", "Bits", "A number's bits: left and right choose one, space flips it, up and down are the neighbours."),
+    Action("lab.mapping", "m", "Mapping", "A block on a line: left and right choose a value, up and down drag it, as the mouse does."),
+    Action("lab.sizes", "z", "Sizes", "Bits per weight and error of this tensor at each size of block."),
+    Action("lab.format", "f", "Format", "The next format: f32, f16, bf16, e4m3, e5m2, e2m1, int8."),
+    Action("lab.number", "e", "Enter", "Enter a number, or its bits as 0x3dcd."),
+    Action("lab.scheme", "s", "Scheme", "Measure sizes with the next scheme."),
+    Action("lab.reset", "r", "Reset", "Every value as it was in the file."),
+    Action("lab.next", "n", "Next block", "The block after this one."),
+    Action("lab.previous", "p", "Previous", "The block before this one.", footer=False),
 )  # fmt: skip
 
 

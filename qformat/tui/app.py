@@ -39,6 +39,7 @@ class QFormatApp(App[None]):
         "styles/browser.tcss",
         "styles/tensor.tcss",
         "styles/block.tcss",
+        "styles/lab.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

@@ -151,6 +151,13 @@ class BlockScreen(Page):
         """The same columns, one row up."""
         self._step(-self._across())
 
+    def do_lab(self) -> None:
+        """Push the lab with this block's values."""
+        from qformat.tui.screens.lab import Lab
+
+        assert self.info.scheme is not None
+        self.app.push_screen(Lab(self.checkpoint, self.info, self.index, self.info.scheme.block))
+
     def do_later(self) -> None:
         """The byte cursor goes on."""
         self.query_one(BytesView).move(1)

@@ -14,6 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
+from qformat.blocks.dtypes import is_quantizable
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint
 from qformat.inspect.listing import SORTS, fuzzy, layer_pattern
@@ -310,6 +311,15 @@ class Browser(Page):
 
         assert self.checkpoint is not None
         self.app.push_screen(Tokens(self.checkpoint))
+
+    def do_lab(self) -> None:
+        """Push the lab, with the tensor under the cursor if there is one."""
+        from qformat.tui.screens.lab import Lab
+
+        row = self.query_one(TensorTable).current
+        info = self.checkpoint.tensors[row] if self.checkpoint is not None and isinstance(row, str) else None
+        known = info if info is not None and info.elements and is_quantizable(info.dtype) else None
+        self.app.push_screen(Lab(self.checkpoint if known else None, known))
 
     def do_original(self) -> None:
         """Choose the original."""

@@ -265,7 +265,7 @@ class TensorScreen(Page):
     def _block_under_cursor(self) -> int:
         from qformat.inspect.heat import cell_size, map_shape
 
-        if self.info.scheme is None or self.view == "histograms":
+        if self.view == "histograms":
             return 0
         _, across = map_shape(self.info)
         if self.view == "map":
@@ -279,6 +279,15 @@ class TensorScreen(Page):
         from qformat.tui.screens.block import BlockScreen
 
         self.app.push_screen(BlockScreen(self.checkpoint, self.info, self._block_under_cursor()))
+
+    def do_lab(self) -> None:
+        """Push the lab with the values under the cursor."""
+        from qformat.inspect.heat import cell_size
+        from qformat.tui.screens.lab import Lab
+
+        self.app.push_screen(
+            Lab(self.checkpoint, self.info, self._block_under_cursor(), cell_size(self.info))
+        )
 
     def do_next(self) -> None:
         """The tensor after this one."""

@@ -1,0 +1,62 @@
+"""Sizes of a block against bits per weight and error: a table and a small plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Static
+
+from qformat.inspect.lab.facts import SIZE_HEADERS, aligned, size_row
+from qformat.inspect.lab.sizes import SizePoint
+
+
+class Sizes(Horizontal, can_focus=True):
+    """Points as they arrive; the library that plots is loaded with the second."""
+
+    DEFAULT_CSS = """
+    Sizes { height: 1fr; padding: 1 1 0 1; }
+    Sizes > #size-table { width: auto; padding-right: 2; }
+    Sizes > #size-plot { width: 1fr; height: 1fr; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.points: tuple[SizePoint, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="size-table", markup=False)
+
+    def show(self, points: Sequence[SizePoint], spec: str) -> None:
+        """Show other points."""
+        self.points = tuple(points)
+        rows = [list(SIZE_HEADERS), *(size_row(p) for p in points)]
+        narrow = self.app.size.width < 110
+        shown = [[r[0], r[2], r[3]] if narrow else r for r in rows]
+        text = "\n".join(aligned(shown, left=() if narrow else (1,)))
+        self.query_one("#size-table", Static).update(
+            Text(text if points else f"measuring {spec} …", no_wrap=True)
+        )
+        if len(points) > 1:
+            self._plot()
+
+    def _plot(self) -> None:
+        from textual_plot import HiResMode, PlotWidget
+
+        plots = self.query(PlotWidget)
+        if plots:
+            plot = plots.first()
+        else:
+            plot = PlotWidget(id="size-plot", allow_pan_and_zoom=False)
+            self.mount(plot)
+            self.call_after_refresh(self._plot)
+            return
+        theme = self.app.current_theme
+        plot.clear()
+        x, y = [p.bpw for p in self.points], [p.figures.rmse for p in self.points]
+        plot.plot(x, y, line_style=theme.primary, hires_mode=HiResMode.BRAILLE)
+        plot.scatter(x, y, marker="●", marker_style=theme.accent or theme.primary)
+        plot.set_xlabel("bits per weight")
+        plot.set_ylabel("relative RMSE")

@@ -21,6 +21,8 @@ _COMMANDS = {
     "diff": "Compare two checkpoints tensor by tensor.",
     "verify": "Prove that a container is whole, to the last bit.",
     "edit": "Change a file's metadata, in place where it fits.",
+    "chat": "Talk with a model, or with a model and its original side by side.",
+    "quiz": "Ask a model multiple-choice questions, and count what changed.",
     "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
     "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
     "eval": "Measure what quantization cost: perplexity, and divergence from the original.",

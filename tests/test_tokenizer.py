@@ -176,6 +176,15 @@ def test_settings_overrule_the_template(settings, expected, tmp_path):
     assert load_tokenizer(folder).encode("[") == expected
 
 
+def test_an_added_token_is_text_even_if_its_characters_could_be_bytes(tmp_path):
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    described = json.loads((VILLAGE / "tokenizer.json").read_bytes())
+    added = [*described["added_tokens"], {"id": 1280, "content": "ÿ", **flags}]
+    tokenizer = load_tokenizer(copied(tmp_path, added_tokens=added))
+    ids = tokenizer.encode("aÿb")
+    assert tokenizer.decode(ids) == "aÿb"
+
+
 def test_truncation_in_a_file_does_not_cut_texts(tmp_path):
     cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     assert len(load_tokenizer(copied(tmp_path, truncation=cut)).encode("a b c d e f g h")) > 8

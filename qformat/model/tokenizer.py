@@ -137,6 +137,9 @@ class Tokenizer:
         table = [b""] * self.size
         for token, i in self._engine.get_vocab(with_added_tokens=True).items():
             table[i] = self.spelling.piece(token)
+        if self.spelling.kind == "bytes":  # tokens found in the text before it becomes bytes are text
+            for i, added in self._engine.get_added_tokens_decoder().items():
+                table[i] = added.content.encode()
         return table
 
     def _text(self, number: int) -> str:

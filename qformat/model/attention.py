@@ -49,7 +49,7 @@ def attention(
     position is seen too, and what comes new is put into it.
     """
     q, k, v, gate = queries_keys_values(config, params, x, positions)
-    narrow = params["attn_output.weight"].dtype
+    narrow = params["attn_output.weight"].dtype if cache is None else cache["k"].dtype
     q, k, v = q.astype(narrow), k.swapaxes(1, 2).astype(narrow), v.swapaxes(1, 2).astype(narrow)
     if cache is None:
         out = attend(config, window, q, k, v)

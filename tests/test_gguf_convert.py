@@ -11,7 +11,7 @@ from conftest import weights
 import qformat
 from qformat.convert.recipe import Rule
 from qformat.convert.verbs import plan
-from qformat.errors import TargetError
+from qformat.errors import SchemeError, TargetError
 
 KEEP = [Rule("*", "keep")]
 HIDDEN, FFN, LAYERS, HEADS, KV_HEADS = 256, 512, 16, 8, 2
@@ -117,6 +117,22 @@ def test_a_model_without_an_output_head_has_the_embedding_in_six_bits(tmp_path):
     source = write_model(tmp_path / "m.gguf", layers=1, output=False)
     coding = {t.info.name: t.coding for t in plan(source, tmp_path / "t.gguf", "q4_k_s", to="gguf").tensors}
     assert coding["token_embd.weight"] == "q6_k"
+
+
+def test_a_mixtures_name_with_pure_is_its_one_type(model, tmp_path):
+    qformat.convert(model, tmp_path / "t.gguf", "q4_k_m", to="gguf", pure=True)
+    assert {v for k, v in types(tmp_path / "t.gguf").items() if "norm" not in k} == {"q4_k"}
+    with pytest.raises(SchemeError, match="no type or mixture 'q4_k_x'") as caught:
+        qformat.convert(model, tmp_path / "u.gguf", "q4_k_x", to="gguf")
+    assert "q4_k_m" in caught.value.hint
+
+
+def test_the_rules_of_a_mixture_are_a_recipe(model, tmp_path):
+    printed = command("convert", model, tmp_path / "t.gguf", "-s", "q4_k_m", "--print-recipe").stdout
+    (tmp_path / "r.toml").write_text(printed)
+    command("convert", model, tmp_path / "a.gguf", "-r", tmp_path / "r.toml", "-q")
+    qformat.convert(model, tmp_path / "b.gguf", "q4_k_m", to="gguf")
+    assert types(tmp_path / "a.gguf") == types(tmp_path / "b.gguf")
 
 
 def test_pure_is_one_type(model, tmp_path):

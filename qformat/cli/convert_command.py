@@ -111,7 +111,8 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     options["to"] = options["to"] or _format_of(target)
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
     rules = [_rule(text) for text in options["rules"]]
-    if options["print_recipe"]:
+    of_gguf = options["to"] == "gguf" and target is not None and options["scheme"]
+    if options["print_recipe"] and not of_gguf:
         show(combine(options["scheme"], recipe, rules).to_toml().rstrip())
         return
     if target is None:
@@ -129,6 +130,9 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         max_shard_size=parse_size(limit) if limit else None,
         pure=options["pure"],
     )
+    if options["print_recipe"]:  # a mixture chooses by what the model is
+        show(planned.recipe.to_toml().rstrip())
+        return
     for warning in planned.warnings:
         if options["strict"]:
             raise QFormatError(warning, hint="--strict makes this an error")

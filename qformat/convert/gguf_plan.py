@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
 from qformat.blocks.descriptor import SchemeRecord
 from qformat.blocks.layout import RawBlocks, rows_cols
 from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan, check_decodes
-from qformat.convert.recipe import KEEP, Recipe, Rule, resolve
+from qformat.convert.recipe import CASTS, KEEP, Recipe, Rule, resolve
 from qformat.convert.repack import repacking, smallest_equivalent
 from qformat.errors import SchemeError, TargetError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -39,13 +40,33 @@ def gguf_recipe(
     """
     mixture = registry().mixture(scheme)
     if mixture is None or pure:
-        base = _pure(view.tensors, scheme)
+        base = _pure(view.tensors, _one_type(scheme))
         number = mixture.file_type if mixture else None
     else:
         shapes = {name: info.shape for name, info in view.tensors.tensors.items()}
         chosen = mixture.choose(shapes, view.facts)
         base, number = [Rule(_literal(name), what) for name, what in chosen.items()], mixture.file_type
     return Recipe((*rules, *base)), number
+
+
+def _one_type(name: str) -> str:
+    """The scheme of a name: of a mixture such as ``q4_k_m`` the type that it is a mixture of.
+
+    Raises
+    ------
+    SchemeError
+        For a name that is neither; the nearest mixtures and types are named.
+    """
+    known = {kind.id for kind, _ in registry().schemes()} | CASTS.keys()
+    base = name.rpartition("_")[0]
+    if registry().mixture(name) is not None and name not in known and base in known:
+        return base
+    if name.partition(":")[0] not in known:
+        names = [m.id for m in registry().mixtures()] + [n for n in BY_NAME if n in known]
+        near = difflib.get_close_matches(name, dict.fromkeys(names), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`qformat schemes` lists types and mixtures"
+        raise SchemeError(f"there is no type or mixture {name!r} for GGUF", hint=hint)
+    return name
 
 
 def _pure(source: Checkpoint, scheme: str) -> list[Rule]:

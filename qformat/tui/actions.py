@@ -68,6 +68,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("block.later", "full_stop", "Next byte", "Move the byte cursor on."),
     Action("block.earlier", "comma", "Byte before", "Move the byte cursor back."),
     Action("block.lab", "l", "Lab", "Take this block's values to the lab."),
+    # --- two files
+    Action("compare.block", "enter", "Worst block", "Take the block apart that differs most in this tensor, beside the original's."),
     # --- lab
     Action("lab.view", "tab", "Next view", "Bits, mapping, sizes: one after the other."),
     Action("lab.bits", "b", "Bits", "A number's bits: left and right choose one, space flips it, up and down are the neighbours."),

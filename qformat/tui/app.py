@@ -40,6 +40,7 @@ class QFormatApp(App[None]):
         "styles/tensor.tcss",
         "styles/block.tcss",
         "styles/lab.tcss",
+        "styles/compare.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

@@ -312,6 +312,19 @@ class Browser(Page):
         assert self.checkpoint is not None
         self.app.push_screen(Tokens(self.checkpoint))
 
+    def do_compare(self) -> None:
+        """Compare with the original, or with a file that is chosen."""
+        if self.qapp.original is not None:
+            self._compare(self.qapp.original)
+        else:
+            self.app.push_screen(Picker("Compare with: the original, or another version"), self._compare)
+
+    def _compare(self, left: Checkpoint | Path | None) -> None:
+        from qformat.tui.screens.compare import Compare
+
+        if left is not None and self.checkpoint is not None:
+            self.app.push_screen(Compare(self.checkpoint, left))
+
     def do_lab(self) -> None:
         """Push the lab, with the tensor under the cursor if there is one."""
         from qformat.tui.screens.lab import Lab

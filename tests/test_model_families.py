@@ -1,8 +1,8 @@
-"""Every family against logits that transformers computed (`tests/golden/logits/make.py`)."""
+"""Every family against logits that transformers computed (`tests/golden/logits/make_logits.py`)."""
 
 import numpy as np
 import pytest
-from golden.logits.make import POSITIONS
+from golden.logits.make_logits import POSITIONS
 from tiny_models import CASES, GOLDEN, tokens, write_folder, write_gguf
 
 from qformat.model import open_model

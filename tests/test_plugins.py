@@ -192,3 +192,29 @@ def test_a_rule_may_name_a_plugins_scheme(good, model, tmp_path, monkeypatch):
         host.cache_clear()
     made = qformat.open(tmp_path / "t.safetensors").tensors["model.layers.0.mlp.up_proj.weight"]
     assert (made.coding, made.scheme.provider.distribution) == ("five", good.name)
+
+
+def test_prints_are_kept_off_stdout_while_another_plugin_hangs(monkeypatch):
+    import io
+    import threading
+
+    from qformat.plugins.stdout import diverted
+
+    entered, go = threading.Event(), threading.Event()
+
+    def hang():
+        with diverted():
+            entered.set()
+            go.wait(30)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    entered.wait(30)
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)  # as whoever redirects it does
+    monkeypatch.setattr("sys.stderr", err)
+    with diverted():
+        print("hello")
+    go.set()
+    thread.join()
+    assert (out.getvalue(), err.getvalue()) == ("", "hello\n")

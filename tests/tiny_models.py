@@ -55,7 +55,8 @@ def write_gguf(case: str, path: Path) -> Path:
     model = families.config_from_hf(golden(case)["config"])
     arrays = tensors(case)
     writer = gguf.GGUFWriter(path, "")
-    for key, typed in families.config_to_gguf(model).items():
+    keys = families.config_to_gguf(model)
+    for key, typed in keys.items():
         if key.endswith("rope.dimension_sections"):
             writer.add_array(
                 key, [1, 1, 0, 0]
@@ -66,7 +67,7 @@ def write_gguf(case: str, path: Path) -> Path:
             getattr(writer, f"add_{ADD[typed.kind]}")(key, typed.value)
         else:
             writer.add_string(key, typed.value)
-    architecture = families.FAMILIES[model.family].architecture
+    architecture = keys["general.architecture"].value
     writer.add_string("tokenizer.ggml.model", "none")
     writer.add_uint32(f"{architecture}.vocab_size", model.vocabulary)
     for made in families.to_gguf(model, {name: a.shape for name, a in arrays.items()}):

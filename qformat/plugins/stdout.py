@@ -11,17 +11,16 @@ from typing import Any
 _local = threading.local()
 _lock = threading.Lock()
 _active = 0
-_real: Any = None
 
 
 class _Diverted:
     """Stands for ``sys.stdout``: threads that run a plugin's code write to stderr, others as before."""
 
     def __init__(self, real: Any) -> None:
-        self._real = real
+        self.real = real
 
     def _stream(self) -> Any:
-        return sys.stderr if getattr(_local, "depth", 0) else self._real
+        return sys.stderr if getattr(_local, "depth", 0) else self.real
 
     def write(self, text: str) -> int:
         return int(self._stream().write(text))
@@ -36,11 +35,11 @@ class _Diverted:
 @contextmanager
 def diverted() -> Iterator[None]:
     """While it lasts, what this thread prints goes to stderr; other threads are left alone."""
-    global _active, _real  # noqa: PLW0603  sys.stdout is one for the process, so is what stands for it
+    global _active  # noqa: PLW0603  sys.stdout is one for the process, so is what stands for it
     with _lock:
-        if not _active:
-            _real = sys.stdout
-            sys.stdout = _Diverted(_real)
+        # Asked each time: while one plugin hangs, sys.stdout may have been set anew.
+        if not isinstance(sys.stdout, _Diverted):
+            sys.stdout = _Diverted(sys.stdout)
         _active += 1
     _local.depth = getattr(_local, "depth", 0) + 1
     try:
@@ -50,4 +49,4 @@ def diverted() -> Iterator[None]:
         with _lock:
             _active -= 1
             if not _active and isinstance(sys.stdout, _Diverted):
-                sys.stdout = _real
+                sys.stdout = sys.stdout.real

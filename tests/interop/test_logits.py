@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden.logits.make import reference
+from golden.logits.make_logits import reference
 from llama_cpp import llama_cpp as api
 from tiny_models import CASES, tokens, write_folder, write_gguf
 

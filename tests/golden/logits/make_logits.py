@@ -1,6 +1,6 @@
 """Make logits.npz: what transformers computes in float32, on CPU, for the tiny models of `tests/tiny_models.py`.
 
-Needs torch and transformers; the test needs neither. Usage: `python tests/golden/logits/make.py`.
+Needs torch and transformers; the test needs neither. Usage: `python tests/golden/logits/make_logits.py`.
 """
 
 from __future__ import annotations

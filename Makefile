@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-interop test-lowest check bench lock clean
+.PHONY: demo test test-interop test-plugins test-lowest check bench lock clean
 
 demo: .venv/ready
 	@$(BIN)/python samples/demo.py
@@ -15,7 +15,24 @@ test: .venv/ready
 test-interop: .venv/interop .venv/vocabularies/ready
 	QFORMAT_INTEROP=1 QFORMAT_LLAMA_VOCABULARIES=.venv/vocabularies $(BIN)/python -m pytest -n auto tests/interop
 
-# The same with the oldest versions of the dependencies that pyproject.toml allows.
+# What docs/plugins.md promises, in an environment where nothing but qformat is installed: the package that
+# `new-scheme` writes and the example build, install, pass their tests and convert the sample.
+test-plugins:
+	rm -rf build/plugins
+	$(PYTHON) -m venv build/plugins
+	build/plugins/bin/pip install -q --disable-pip-version-check -c constraints.txt . pytest
+	build/plugins/bin/qformat new-scheme mine --into build/plugins/made
+	build/plugins/bin/pip install -q --disable-pip-version-check -c constraints.txt build/plugins/made/mine plugins/example
+	build/plugins/bin/python -m pytest -q -c /dev/null --rootdir build/plugins/made build/plugins/made/mine
+	build/plugins/bin/python -m pytest -q -c /dev/null --rootdir plugins/example -p no:cacheprovider plugins/example
+	for name in mine log4; do \
+	  build/plugins/bin/qformat convert samples/village build/plugins/$$name.safetensors -s $$name -q && \
+	  build/plugins/bin/qformat verify build/plugins/$$name.safetensors --source samples/village || exit 1; \
+	done
+	build/plugins/bin/qformat log4-levels
+	QFORMAT_STRICT_PLUGINS=1 build/plugins/bin/qformat plugins
+
+# `make test` with the oldest versions of the dependencies that pyproject.toml allows.
 test-lowest:
 	$(PYTHON) -m venv build/lowest
 	build/lowest/bin/pip install -q --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'

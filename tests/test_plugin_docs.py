@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -10,19 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import qformat as command
+from screens import app_of, seen, settled
 
+import qformat
+from qformat.files.checkpoint import Checkpoint
 from qformat.plugins import hooks
+from qformat.plugins.host import host
+from qformat.tui.app import QFormatApp
+from qformat.tui.screens.block import BlockScreen
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """The folder after all that the page says was done in it."""
-    place = tmp_path_factory.mktemp("docs")
+def followed(place: Path) -> str:
+    """Do all that the page says, in an empty folder; returns what it printed."""
     (place / "samples").symlink_to(ROOT / "samples")
     lines = ["set -euo pipefail"]
     for language, text in BLOCKS:
@@ -35,7 +37,8 @@ def place(tmp_path_factory) -> Path:
         assert language == "sh"
         for line in text.splitlines():
             assert line.startswith("$ "), line
-            if not line.startswith("$ pip install"):  # `make test-plugins` does, in a fresh environment
+            # `make test-plugins` installs, in a fresh environment; the screens are looked at below.
+            if not line.startswith(("$ pip install", "$ qformat tui")):
                 lines.append(line[2:])
     script = place / "script.sh"
     script.write_text("\n".join(lines))
@@ -45,29 +48,40 @@ def place(tmp_path_factory) -> Path:
         ["bash", str(script)], cwd=place, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (place / "stdout").write_text(done.stdout)
-    return place
+    return done.stdout
 
 
-def test_the_scheme_is_in_the_container_and_decodes_without_the_plugin(place):
-    found = json.loads(command("inspect", place / "mine.safetensors", "--json").stdout)
-    assert {s["scheme"].partition(":")[0] for s in found["schemes"]} >= {"mine", "sym8"}
-    better = json.loads(
-        command("diff", ROOT / "samples" / "village", place / "mine.safetensors", "--json").stdout
-    )
-    first = json.loads(
-        command("diff", ROOT / "samples" / "village", place / "first.safetensors", "--json").stdout
-    )
-    assert better["error"]["relative_rmse"] < first["error"]["relative_rmse"]
+async def test_following_the_page_gives_a_scheme_that_works_everywhere(tmp_path, monkeypatch):
+    place = tmp_path / "empty"
+    place.mkdir()
+    shown = followed(place)
+    for words in ("4-bit symmetric, to start from", "20 passed", "hello you", "raw-f32", "families"):
+        assert words in shown
+    swept = {line.split()[0] for line in shown.splitlines() if " ± " in line}
+    assert {"mine", "sym4", "mse4"} <= swept
+    checkpoint = qformat.open(place / "mine.safetensors")  # without the plugin, from here on
+    assert {t.coding for t in checkpoint.tensors.values()} >= {"mine", "sym8"}
+    first = qformat.diff(place / "samples/village", place / "first.safetensors").total
+    better = qformat.diff(place / "samples/village", place / "mine.safetensors").total
+    assert better.snr > first.snr
+    monkeypatch.setenv("QFORMAT_PLUGINS", str(place / "greet.py"))
+    host.cache_clear()
+    try:
+        await _look_at_a_block(app_of(tmp_path, place / "mine.safetensors"), checkpoint)
+    finally:
+        host.cache_clear()
 
 
-def test_what_the_page_shows_is_what_happens(place):
-    shown = (place / "stdout").read_text()
-    assert "4-bit symmetric, to start from" in shown
-    assert "20 passed" in shown
-    assert "hello you" in shown
-    assert "raw-f32" in shown
-    assert "families" in shown
+async def _look_at_a_block(app: QFormatApp, checkpoint: Checkpoint) -> None:
+    """The block view has the scheme, the built-in panel, and the panel that the page wrote."""
+    info = checkpoint.tensors["model.layers.0.mlp.down_proj.weight"]
+    async with app.run_test(size=(140, 50)) as pilot:
+        await settled(pilot)
+        await app.push_screen(BlockScreen(checkpoint, info, 7))
+        await settled(pilot)
+        shown = seen(app)
+    for words in ("block 7 of", info.scheme.spec(), "How it decodes", "scale × code", "has 196,608 elements"):
+        assert words in shown
 
 
 @pytest.mark.parametrize("name", hooks.names())

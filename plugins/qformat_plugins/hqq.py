@@ -9,7 +9,8 @@ left. Here the scale is fitted too, and importance weights count. In units of th
     scale, zero = the line through (q, v - e) beta grows by a little
 
 Of all turns the one with the smallest sum of weight * error**2, with numbers as stored, is kept: the
-other measure finds ways out of local minima, squares are what the output's error follows.
+other measure finds ways out of local minima, squares are what the output's error follows. At last the
+scale grows by sum(v * v) / sum(v * value), which takes back that the line makes all numbers too small.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Hqq(Scheme):
         import jax.numpy as jnp
         from jax import lax
 
+        from qformat.schemes.numerics import regrowth
+
         search = _Search(self, blocks, jnp.ones_like(blocks) if weights is None else weights)
         first = search.first()
         unit = jnp.where(first[0] > 0, first[0], 1)
@@ -59,7 +62,10 @@ class Hqq(Scheme):
 
         start = (search.loss(*first), *first, *first)
         _, scale, zero = lax.fori_loop(0, TURNS, turn, start)[:3]
-        return {"codes": search.codes(scale, zero).astype(jnp.uint8), "scales": scale, "zero_points": zero}
+        codes = search.codes(scale, zero)
+        factor = regrowth(blocks, search.value(scale, zero), search.weights)
+        scale, _ = search.stored(scale * factor, zero)
+        return {"codes": codes.astype(jnp.uint8), "scales": scale, "zero_points": zero}
 
     def sensitive(self) -> str:
         return Hqq(bits=8, block=self.block, scale=self.scale).spec()

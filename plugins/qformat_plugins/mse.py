@@ -8,7 +8,9 @@ for those. The smallest sum of weight * error**2 wins, and is then refined in th
     for cut in CUTS:     scale, min = line(codes of the range that is cut)    codes = round((v - min) / scale)
     for _ in range(4):   scale, min = line(codes)                             kept if the error falls
 
-The whole range is among those tried, so the result is never worse than without a search.
+The whole range is among those tried, so no block comes out of the search with a larger error than it
+had. At last scale and min grow by sum(v * v) / sum(v * v'), about a tenth at 2 bits: the line of least
+squares makes all numbers too small, which adds up over a sum where errors cancel out.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Mse(Scheme):
         low, high = smallest_and_largest(blocks)
         best = search.best_range(low, high, self.cuts)
         scale, least = search.refined(best)
-        return {"codes": search.codes(scale, least), "scales": scale, "mins": least}
+        codes = search.codes(scale, least)
+        scale, least = search.regrown(scale, least)
+        return {"codes": codes, "scales": scale, "mins": least}
 
     def sensitive(self) -> str:
         return f"asym8:block={self.block},scale={self.scale},zero=min"
@@ -124,6 +128,16 @@ class _Search:
 
         _, scale, least = lax.fori_loop(0, REFINEMENTS, attempt, best)
         return scale, least
+
+    def regrown(self, scale: Any, least: Any) -> tuple[Any, Any]:
+        """Scale and minimum without the shrinkage of the fit, as stored."""
+        import jax.numpy as jnp
+
+        from qformat.schemes.numerics import as_stored, regrowth
+
+        decoded = scale * self.codes(scale, least).astype(jnp.float32) + least
+        factor = regrowth(self.blocks, decoded, self.weights)
+        return as_stored(scale * factor, self.scheme.scale), as_stored(least * factor, self.scheme.scale)
 
 
 class Mse4(Mse):

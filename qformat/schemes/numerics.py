@@ -118,3 +118,15 @@ def fitted_line(codes: Any, values: Any, weights: Any) -> tuple[Any, Any]:
     common = jnp.sum(weights * away * (values - mean), axis=-1, keepdims=True)
     slope = jnp.where(spread > 0, common / spread, 0)
     return slope, mean - slope * middle
+
+
+def regrowth(values: Any, decoded: Any, weights: Any) -> Any:
+    """The factor that takes the shrinkage of a least-squares fit back, along the last axis, which stays.
+
+    Such a fit leaves an error at right angles to what it decodes to, so its numbers are too small by
+    ``sum(v * v) / sum(v * decoded)``. Errors cancel out over the many weights of a sum; a factor that
+    all of them have does not. It is 1 where there is nothing to go by.
+    """
+    whole = jnp.sum(weights * values * values, axis=-1, keepdims=True)
+    kept = jnp.sum(weights * values * decoded, axis=-1, keepdims=True)
+    return jnp.where(kept > 0, jnp.clip(whole / kept, 1, 2), 1)

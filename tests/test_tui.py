@@ -303,7 +303,7 @@ async def test_help_and_palette_come_from_the_registry(files, tmp_path):
         await press(pilot, "escape")
 
 
-async def test_actions_have_methods_and_keys_that_do_not_clash():
+def test_actions_have_methods_and_keys_that_do_not_clash():
     from qformat.tui.app import QFormatApp
 
     pages = {p.scope: p for p in _pages()}
@@ -412,3 +412,74 @@ def test_the_tui_needs_a_terminal(files):
     done = command("tui", files / "q4.gguf", check=False)
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+# --- converting and measuring ---------------------------------------------------------------
+
+
+async def test_a_plan_follows_what_is_typed_and_a_run_writes_it(files, tmp_path):
+    target = tmp_path / "t.safetensors"
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        page.query_one("#target").value = str(target)
+        page.query_one("#scheme").value = "sym4"
+        page.query_one("#rules").text = "*down_proj*=sym8"
+        await settled(pilot)
+        dry = ("convert", SAMPLE, target, "-s", "sym4", "--set", "*down_proj*=sym8", "--dry-run", "--json")
+        wanted = json.loads(command(*dry).stdout)
+        assert f"{wanted['bytes']:,} bytes" in seen(app)
+        page.query_one("#scheme").value = "sym9"
+        await settled(pilot)
+        assert "there is no scheme" in seen(app)
+        await press(pilot, "ctrl+r")  # says why not
+        assert not target.exists()
+        page.query_one("#scheme").value = "sym4"
+        await settled(pilot)
+        await press(pilot, "ctrl+r")
+        assert target.stat().st_size == wanted["bytes"]
+        assert "written in" in seen(app)
+
+
+async def test_a_cancelled_run_leaves_nothing(files, tmp_path, monkeypatch):
+    from qformat.tui.workers import Job
+
+    target = tmp_path / "out" / "t.safetensors"
+    target.parent.mkdir()
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        page.query_one("#target").value = str(target)
+        await settled(pilot)
+
+        def progress(job, done, at=""):
+            job.stop()  # as Escape does, while the first piece is being written
+            job.check()
+
+        monkeypatch.setattr(Job, "progress", progress)
+        await press(pilot, "ctrl+r")
+        assert list(target.parent.iterdir()) == []
+        assert not page.written
+
+
+async def test_a_measurement_has_the_command_lines_figures(files, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text((SAMPLE.parent / "heldout.txt").read_text()[:3000])
+    app = app_of(tmp_path, files / "asym4.safetensors", original=SAMPLE)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        app.screen.query_one("#text").value = str(text)
+        await press(pilot, "ctrl+r")
+        await app.workers.wait_for_complete()
+        await settled(pilot)
+        printed = command("eval", files / "asym4.safetensors", "--against", SAMPLE, "--text", text).stdout
+        facts = app.screen.query_one("#evaluate-facts")._facts
+        assert len(facts) > 10
+        assert all(value in printed for _, value in facts)
+        await press(pilot, "ctrl+t", "ctrl+t")
+        assert "strongest tint" in seen(app)

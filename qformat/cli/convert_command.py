@@ -102,15 +102,15 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
     """
-    from qformat.convert.recipe import CASTS, combine, read_recipe
+    from qformat.convert.recipe import CASTS, combine, parse_rule, read_recipe
     from qformat.convert.report import report
     from qformat.convert.run import run
-    from qformat.convert.verbs import plan
+    from qformat.convert.verbs import format_of, plan
     from qformat.schemes.cores import cores
 
-    options["to"] = options["to"] or _format_of(target)
+    options["to"] = options["to"] or format_of(target)
     recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
-    rules = [_rule(text) for text in options["rules"]]
+    rules = [parse_rule(text) for text in options["rules"]]
     of_gguf = options["to"] == "gguf" and target is not None and options["scheme"]
     if options["print_recipe"] and not of_gguf:
         show(combine(options["scheme"], recipe, rules).to_toml().rstrip())
@@ -148,10 +148,6 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         _print(report(planned, result), options["as_json"])
 
 
-def _format_of(target: Path | None) -> str:
-    return "gguf" if target is not None and target.suffix == ".gguf" else "qformat"
-
-
 def _check(options: dict[str, Any], ruled: bool) -> None:
     chosen = options["scheme"] is not None or ruled
     if options["to"] == "safetensors" and chosen:
@@ -164,15 +160,6 @@ def _check(options: dict[str, Any], ruled: bool) -> None:
         raise click.UsageError(
             "Choose a scheme (-s asym4) or a recipe (-r FILE); `qformat schemes` lists them."
         )
-
-
-def _rule(text: str) -> Any:
-    from qformat.convert.recipe import Rule
-
-    pattern, equals, scheme = text.partition("=")
-    if not (pattern and equals and scheme):
-        raise click.BadParameter(f"{text!r} is not PATTERN=SCHEME", param_hint="--set")
-    return Rule(pattern, scheme)
 
 
 def _print(report: Any, as_json: bool) -> None:

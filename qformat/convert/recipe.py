@@ -153,6 +153,20 @@ def _rule(entry: Any, i: int, path: Path) -> Rule:
     return Rule(**entry)
 
 
+def parse_rule(text: str) -> Rule:
+    """A rule as it is typed, ``PATTERN=SCHEME``.
+
+    Raises
+    ------
+    RecipeError
+        If it is not of that form.
+    """
+    pattern, equals, scheme = text.strip().partition("=")
+    if not (pattern and equals and scheme):
+        raise RecipeError(f"{text!r} is not PATTERN=SCHEME", hint="such as '*.0.*=keep'")
+    return Rule(pattern, scheme)
+
+
 def combine(scheme: str | None, recipe: Recipe | None, overrides: Iterable[Rule]) -> Recipe:
     """Overrides first, then the recipe, or the default policy for a scheme.
 

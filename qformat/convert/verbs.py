@@ -21,6 +21,11 @@ from qformat.views.gguf_view import gguf_view
 from qformat.views.hf_view import hf_view
 
 
+def format_of(target: Path | None) -> str:
+    """What a target is to be if nobody says: GGUF by its name, else a container."""
+    return GGUF if target is not None and target.suffix == ".gguf" else QFORMAT
+
+
 def plan(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],

@@ -49,6 +49,17 @@ ACTIONS: tuple[Action, ...] = (
     Action("browser.original", "u", "Original", "Choose the file that this one was made of, to see errors against it.", footer=False),
     Action("browser.compare", "c", "Compare", "Compare with the original, or another file, tensor by tensor."),
     Action("browser.lab", "l", "Lab", "Try out the ideas of quantization on the values of the chosen tensor."),
+    Action("browser.convert", "v", "Convert", "Quantize this model, or write it in another format."),
+    Action("browser.evaluate", "e", "Evaluate", "Perplexity, and how far this model is from its original."),
+    # --- converting
+    Action("convert.run", "ctrl+r", "Convert", "Write the target as planned."),
+    Action("convert.format", "ctrl+t", "Format", "Container, GGUF, plain numbers: the next one."),
+    Action("convert.next", "tab", "Next field", "Go round target, scheme, rules and the plan."),
+    # --- measuring
+    Action("evaluate.run", "ctrl+r", "Measure", "Read the text with this model, and with the original if one is named."),
+    Action("evaluate.layers", "ctrl+l", "By layer", "Also say what each layer adds to the divergence, which takes longer."),
+    Action("evaluate.view", "ctrl+t", "View", "Curve and figures, layers, or the text tinted by each token's divergence."),
+    Action("evaluate.next", "tab", "Next field", "Go round text, original and windows."),
     # --- one tensor
     Action("tensor.view", "tab", "Next view", "Histograms, map, values: one after the other."),
     Action("tensor.histograms", "h", "Histograms", "How values, codes and scales are spread."),

@@ -41,6 +41,7 @@ class QFormatApp(App[None]):
         "styles/block.tcss",
         "styles/lab.tcss",
         "styles/compare.tcss",
+        "styles/work.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

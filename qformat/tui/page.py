@@ -97,6 +97,10 @@ class Page(Screen[None]):
     def on_unmount(self) -> None:
         self.stop_all()
 
+    def do_next(self) -> None:
+        """Go to the next part that takes the focus."""
+        self.focus_next()
+
     def _is_current(self, message: Computed | Failed | Progressed) -> bool:
         job = self._jobs.get(message.job)
         return job is not None and job.turn == message.turn and not job.stopped

@@ -24,13 +24,21 @@ class Job:
     def __init__(self, owner: MessagePump, name: str, turn: int, clock: Callable[[], float]) -> None:
         self.name, self.turn = name, turn
         self._owner, self._clock = owner, clock
-        self._stop = threading.Event()
+        self._stop, self._finish = threading.Event(), threading.Event()
         self._last = clock()
         self._done = 0.0
 
     def stop(self) -> None:
         """Ask the run to end."""
         self._stop.set()
+
+    def finish(self) -> None:
+        """Ask the run to end with what it has."""
+        self._finish.set()
+
+    @property
+    def finishing(self) -> bool:
+        return self._finish.is_set()
 
     @property
     def stopped(self) -> bool:

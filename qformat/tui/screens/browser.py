@@ -226,6 +226,8 @@ class Browser(Page):
             return "no file is open" if self.has_class("-fault", "-nothing") else "the file is being opened"
         if verb == "inside" and self.query_one(TensorTable).current is None:
             return "no tensor is in the list"
+        if verb in ("convert", "evaluate") and not self.checkpoint.tensors:
+            return "this file has no tensors"
         if verb == "tokens" and not _may_have_tokens(self.checkpoint):
             return "this file carries no tokenizer"
         return None
@@ -333,6 +335,20 @@ class Browser(Page):
         info = self.checkpoint.tensors[row] if self.checkpoint is not None and isinstance(row, str) else None
         known = info if info is not None and info.elements and is_quantizable(info.dtype) else None
         self.app.push_screen(Lab(self.checkpoint if known else None, known))
+
+    def do_convert(self) -> None:
+        """Push the plan of a conversion."""
+        from qformat.tui.screens.convert import ConvertScreen
+
+        assert self.checkpoint is not None
+        self.app.push_screen(ConvertScreen(self.checkpoint))
+
+    def do_evaluate(self) -> None:
+        """Push a measurement."""
+        from qformat.tui.screens.evaluate import EvaluateScreen
+
+        assert self.checkpoint is not None
+        self.app.push_screen(EvaluateScreen(self.checkpoint))
 
     def do_original(self) -> None:
         """Choose the original."""

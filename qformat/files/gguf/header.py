@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qformat.errors import FormatError
 from qformat.files.gguf import keyvalues
-from qformat.files.gguf.cursor import CUT_SHORT, Cursor
+from qformat.files.gguf.cursor import CUT_SHORT, MAX_NAME, Cursor
 from qformat.files.gguf.keyvalues import MAX_KEYS, SMALLEST_PAIR, KeyValues
 from qformat.files.gguf.types import (
     ALIGNMENT_KEY,
@@ -30,6 +31,9 @@ MAX_COUNT = 1 << 63
 SMALLEST_INFO = 8 + 4 + 4 + 8  # a name of no bytes, no dimensions, a type, an offset
 
 _MAGIC_VERSION = struct.Struct("<4sI")
+_LENGTH, _COUNT = struct.Struct("<Q"), struct.Struct("<I")
+_REST = {n: struct.Struct(f"<{n}QIQ") for n in range(1, 5)}  # dimensions, type, offset
+_SMALL = 1 << 48  # elements that make no more than 2**63 bytes of any type
 _TYPE_OFFSET = struct.Struct("<IQ")
 _DIMS = [struct.Struct(f"<{n}Q") for n in range(MAX_DIMS + 1)]
 
@@ -88,7 +92,7 @@ def parse(data: NDArray[Any], path: Path) -> Header:
     seen: set[str] = set()
     entries = []
     for _ in range(tensors):
-        entry = _entry(cursor)
+        entry = _sound_entry(cursor) or _entry(cursor)
         if entry.name in seen:
             raise cursor.error("a second tensor has this name", at=entry.at, tensor=entry.name)
         seen.add(entry.name)
@@ -148,6 +152,31 @@ def _alignment(values: KeyValues) -> int:
             hint="write the file anew",
         )
     return int(found)
+
+
+def _sound_entry(cursor: Cursor) -> TensorEntry | None:
+    """A tensor info with nothing odd about it; anything else is left to `_entry`, which says what is odd.
+
+    A file may have 100,000 of them, and this makes opening it a fifth to a quarter faster.
+    """
+    buffer, start = cursor.buffer, cursor.at
+    try:
+        (length,) = _LENGTH.unpack_from(buffer, start)
+        end = start + 8 + length
+        if length > MAX_NAME:
+            return None
+        name = str(buffer[start + 8 : end], "utf-8")
+        (count,) = _COUNT.unpack_from(buffer, end)
+        *dims, number, offset = _REST[count].unpack_from(buffer, end + 4)
+    except (struct.error, UnicodeDecodeError, KeyError):
+        return None
+    kind, product = TENSOR_TYPES.get(number), math.prod(dims)
+    # With a zero among the dimensions the product says nothing of the others.
+    if kind is None or not 0 < product < _SMALL or offset >= MAX_COUNT or dims[0] % kind.block:
+        return None
+    cursor.at = end + 4 + _REST[count].size
+    nbytes = product // kind.block * kind.size
+    return TensorEntry(name, tuple(dims), number, kind, nbytes, offset, start)
 
 
 def _entry(cursor: Cursor) -> TensorEntry:

@@ -205,6 +205,7 @@ class EvaluateScreen(Page):
             plot.plot(windows, low, line_style=theme.secondary or "white")
             plot.plot(windows, high, line_style=theme.secondary or "white")
             plot.plot(windows, values, line_style=theme.accent or "white")
+        plot.set_xlimits(0, windows[-1] + 1)
         plot.set_xlabel("windows")
         plot.set_ylabel(self.figure)
 
@@ -233,7 +234,8 @@ class EvaluateScreen(Page):
         order = result.scored.source.argsort(kind="stable")[:SHOWN]
         raw = result.pieces([int(t) for t in result.scored.token[order]])
         top = sorted(float(kl[at]) for at in order)[-max(len(order) // 100, 1)]
-        text = Text(f"the strongest tint is a KL of {top:.4g} or more: one token in a hundred\n\n", "dim")
+        text = Text()
+        text.append(f"the strongest tint is a KL of {top:.4g} or more: one token in a hundred\n\n", "dim")
         for piece, at in zip(raw, order, strict=True):
             level = round(min(float(kl[at]) / top, 1.0) * (LEVELS - 1)) if top > 0 else 0
             text.append(clean(piece.decode("utf-8", "replace")), _tint(theme, level))

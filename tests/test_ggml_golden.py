@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qformat.blocks.layout import bits_per_weight, sections
-from qformat.errors import SchemeError
+from qformat.errors import DataError, SchemeError
 from qformat.schemes import coder
 from qformat.schemes.registry import registry
 
@@ -48,6 +48,38 @@ def test_encodes_to_the_bytes_that_ggml_gives(name):
     records, _ = golden(name)
     ours = coder.encode(registry().parse(name), inputs.values(name)).planes["blocks"].reshape(records.shape)
     assert np.flatnonzero((ours != records).any(axis=1)).tolist() == []
+
+
+@pytest.mark.parametrize("name", inputs.WEIGHTED)
+def test_encodes_to_the_bytes_that_ggml_gives_with_importance(name):
+    rows = inputs.values(name)
+    with np.load(GOLDEN / f"{name}.npz") as data:
+        records = data["weighted"]
+    important = inputs.importance(rows.shape[1])
+    ours = coder.encode(registry().parse(name), rows, weights=important).planes["blocks"]
+    assert np.flatnonzero((ours.reshape(records.shape) != records).any(axis=1)).tolist() == []
+
+
+@pytest.mark.parametrize("name", ["q4_0", "q4_1", "q4_k", "q6_k", "iq4_nl"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_values_are_refused_with_importance_too(name, bad):
+    values = np.ones((3, 512), np.float32)
+    values[1, 290] = bad
+    with pytest.raises(DataError) as caught:
+        coder.encode(registry().parse(name), values, weights=np.ones(512, np.float32))
+    assert caught.value.at == (1, 290)
+
+
+def test_rows_that_must_be_whole_may_be_longer_than_a_tile_only_without_importance():
+    values, important = np.ones((1, 1 << 21), np.float32), np.ones(1 << 21, np.float32)
+    with pytest.raises(SchemeError, match="in rows of at most"):
+        coder.encode(registry().parse("q4_0"), values, weights=important)
+    assert coder.encode(registry().parse("q4_0"), values).planes
+    assert coder.encode(registry().parse("q6_k"), values, weights=important).planes
+
+
+def test_the_types_whose_encoders_heed_importance_are_ggmls():
+    assert {n for n in inputs.ENCODED if registry().parse(n).weighted} == set(inputs.WEIGHTED)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -55,7 +55,7 @@ async def test_following_the_page_gives_a_scheme_that_works_everywhere(tmp_path,
     place = tmp_path / "empty"
     place.mkdir()
     shown = followed(place)
-    for words in ("4-bit symmetric, to start from", "20 passed", "hello you", "raw-f32", "families"):
+    for words in ("4-bit symmetric, to start from", "21 passed", "hello you", "raw-f32", "families"):
         assert words in shown
     swept = {line.split()[0] for line in shown.splitlines() if " ± " in line}
     assert {"mine", "sym4", "mse4"} <= swept

@@ -39,6 +39,7 @@ class Log4(Scheme):
     id = "log4"
     version = 1
     summary = "4-bit levels that grow by a constant factor"
+    weighted = True  # `encode` heeds importance weights
 
     block: int = option(32, one_of=(32, 64, 128), help="elements that share a scale")
     ratio: float = option(0.7, one_of=(0.5, 0.6, 0.7, 0.8), help="from one level to the next")

@@ -32,6 +32,7 @@ class Hqq(Scheme):
 
     id = "hqq"
     summary = "2- to 8-bit, scale and float zero point by half-quadratic search"
+    weighted = True
 
     bits: int = option(4, one_of=(2, 3, 4, 5, 6, 8), help="bits of a code")
     block: int = option(64, one_of=(32, 64, 128, 256), help="elements that share scale and zero point")

@@ -28,6 +28,7 @@ REFINEMENTS = 4
 class Mse(Scheme):
     """What the three share."""
 
+    weighted: ClassVar[bool] = True
     bits: ClassVar[int]
     cuts: ClassVar[tuple[float, ...]]  # shares of the range to cut off at an end
 

@@ -15,7 +15,7 @@ from qformat.blocks.decode import decode_rows, unpack_plane
 from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, planes, rows_cols
 from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
-from qformat.errors import DataError, FormatError
+from qformat.errors import DataError, FormatError, SchemeError
 from qformat.schemes.kernels import Kernel, kernel
 from qformat.schemes.scheme import Scheme
 from qformat.schemes.scratch import ALIGN, scratch
@@ -43,7 +43,8 @@ def encode_tile(
     """Encode a tile ``[rows, cols]`` of ``dtype`` values to each plane's bytes, one row after another.
 
     A ragged last block is filled with the row's last element, which widens no range; what the
-    file stores stops at the row's end. Sums are zero unless ``figures``.
+    file stores stops at the row's end. Sums are zero unless ``figures``. ``weights`` are the
+    importances of the elements, ``[rows, cols]`` or ``[cols]``, for a scheme that heeds them.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def encode_tile(
     elif dtype == "BF16":
         values = values.view(np.uint16)
     blocks, mask = _fill(kern, values)
-    spread = None if weights is None else _fill(kern, weights, fill=0)[0]
+    spread = _weights(kern, values, dtype, weights) if weights is not None and kern.scheme.weighted else None
     items, sums, peak = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
     if not peak < np.inf:
         _refuse_values(values, dtype)
@@ -68,6 +69,34 @@ def encode_tile(
         sums = _exact_sums(kern, items, blocks, dtype, mask)
     stored = {p.name: _store(p, items[p.name][:count], rows, cols, kern.block) for p in kern.planes}
     return stored, sums or Sums()
+
+
+def check_rows(kern: Kernel, cols: int) -> None:
+    """Refuse to heed importances where a scheme must see rows whole that are longer than a tile.
+
+    Raises
+    ------
+    SchemeError
+        It says how long rows may be.
+    """
+    most = kern.blocks * kern.block
+    if kern.scheme.whole_rows and cols > most:
+        raise SchemeError(
+            f"{kern.scheme.id} heeds importances in rows of at most {most:,} elements, not in {cols:,}",
+            hint="choose a type of superblocks, such as q4_k, or leave the importances away",
+        )
+
+
+def _weights(
+    kern: Kernel, values: NDArray[Any], dtype: str, importance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A tile's element weights as a full tile of blocks."""
+    numbers = values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
+    with np.errstate(over="ignore", invalid="ignore"):  # bad values are refused by name, later
+        found = kern.scheme.element_weights(
+            numbers.astype(np.float32, copy=False), np.broadcast_to(importance, values.shape)
+        )
+    return _fill(kern, found, fill=0)[0]
 
 
 def _fill(
@@ -230,8 +259,15 @@ class Encoded:
     sums: Sums
 
 
-def encode(scheme: Scheme, array: NDArray[Any], *, threads: int = 2, figures: bool = False) -> Encoded:
-    """Encode an array of any shape in memory.
+def encode(
+    scheme: Scheme,
+    array: NDArray[Any],
+    *,
+    weights: NDArray[np.float32] | None = None,
+    threads: int = 2,
+    figures: bool = False,
+) -> Encoded:
+    """Encode an array of any shape in memory; ``weights`` are importances that broadcast to it.
 
     Returns each plane's bytes; `qformat.blocks.layout.Plane.stored` tells their shape.
     """
@@ -239,10 +275,15 @@ def encode(scheme: Scheme, array: NDArray[Any], *, threads: int = 2, figures: bo
     kern = kernel(scheme)
     rows, cols = rows_cols(array.shape)
     table = array.reshape(rows, cols)
+    important = None
+    if weights is not None:
+        check_rows(kern, cols)
+        important = np.broadcast_to(weights, array.shape).reshape(rows, cols)
     out = {p.name: np.empty(rows * p.row_bytes(cols), np.uint8) for p in kern.planes}
 
     def work(tile: Tile) -> Sums:
-        stored, sums = encode_tile(kern, table[tile.slices], dtype, figures=figures)
+        part = None if important is None else important[tile.slices]
+        stored, sums = encode_tile(kern, table[tile.slices], dtype, weights=part, figures=figures)
         for plane in kern.planes:
             start = plane_offset(plane, tile, cols)
             out[plane.name][start : start + stored[plane.name].size] = stored[plane.name]

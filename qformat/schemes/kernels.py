@@ -279,7 +279,7 @@ class Kernel:
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
     ) -> tuple[dict[str, Any], Any, Any]:
         values = widen(raw, dtype)
-        peaks = None if self.scheme.bad_values_show else _peaks(raw, values, dtype)
+        peaks = None if self.scheme.bad_values_show and weights is None else _peaks(raw, values, dtype)
         items = self._encoded(values, weights)
         sums = None
         if figures:

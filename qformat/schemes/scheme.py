@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qformat.blocks.decode import decode_blocks
 from qformat.blocks.equivalent import Equivalent
 from qformat.blocks.layout import Layout, bits_per_weight, block_size
 from qformat.errors import SchemeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OptionValue = int | float | str | bool
 
@@ -42,6 +46,9 @@ class Scheme:
     encodes: ClassVar[bool] = True  # False: it only decodes what others wrote
     # True: a NaN or infinity in a block always shows in a plane of floats, so the core need not look
     bad_values_show: ClassVar[bool] = False
+    # True: `encode` heeds importance weights; False: it gives the same with and without them
+    weighted: ClassVar[bool] = False
+    whole_rows: ClassVar[bool] = False  # True: `element_weights` looks at whole rows
     version: ClassVar[int] = 1
     older: ClassVar[Mapping[int, type[Scheme]]] = {}  # by version, the classes that read such files
     summary: ClassVar[str] = ""
@@ -67,6 +74,17 @@ class Scheme:
         fuse the two into one rounding.
         """
         return decode_blocks(self.layout(), planes, product=product)
+
+    def element_weights(
+        self, values: NDArray[np.float32], importance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The ``weights`` that `encode` gets: the importances, or what follows from them and the values.
+
+        Both are ``[rows, elements]``, in NumPy; ragged rows are not filled up. It is for schemes whose
+        weights depend on more than one block shows.
+        """
+        del values
+        return importance
 
     def sensitive(self) -> str:
         """The scheme for embeddings and output head under the default policy, as a user types it."""

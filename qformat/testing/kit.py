@@ -16,6 +16,7 @@ from qformat.blocks.descriptor import Provider, SchemeRecord, record_from_json, 
 from qformat.blocks.layout import RawBlocks, bits_per_weight, planes, sections, stored_bytes
 from qformat.errors import DataError, QFormatError
 from qformat.schemes.coder import decode
+from qformat.schemes.kernels import kernel
 from qformat.schemes.registry import registry
 from qformat.schemes.scheme import Scheme
 from qformat.testing import material
@@ -217,6 +218,19 @@ class SchemeTests:
         assert heeded <= plain * (1 + 1e-6), (
             f"with weights the weighted error is {heeded:.6g}, without {plain:.6g}: minimize "
             "sum(weights * error**2), or ignore the weights"
+        )
+
+    def test_heeding_importance_is_declared(self) -> None:
+        scheme = self.scheme()
+        kern = kernel(scheme)
+        shape = (kern.blocks, kern.block)
+        values, important = weights(6, shape), material.importance(7, shape)
+        plain, heeded = kern.encode(values)[0], kern.encode(values, weights=important)[0]
+        differ = any(not np.array_equal(plain[name], heeded[name]) for name in plain)
+        assert differ == scheme.weighted, (
+            "`encode` heeds its weights: say `weighted = True`, or it never gets any"
+            if differ
+            else "`weighted = True` is declared, but `encode` gives the same with weights as without"
         )
 
     # --- the format -------------------------------------------------------------------------

@@ -129,6 +129,28 @@ def test_encoders_give_ggmls_bits(name, kind):
     assert np.array_equal(decode(scheme, planes, values.shape), wanted)
 
 
+def importance(seed: int, count: int) -> np.ndarray:
+    """Importances over some orders of magnitude, and one in a hundred of none at all."""
+    rng = np.random.default_rng(seed)
+    found = rng.gamma(0.5, 1, count) * (rng.random(count) > 0.01)
+    return found.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "laplace", "uniform"])
+@pytest.mark.parametrize("name", [n for n in ENCODED if registry().parse(n).weighted])
+def test_encoders_give_ggmls_bits_with_importance_too(name, kind):
+    scheme = registry().parse(name)
+    values, important = data(kind, 1 << 20), importance(5, 4096)
+    planes = encode(scheme, values, weights=important).planes
+    out = np.zeros(planes["blocks"].size, np.uint8)
+    number = int(getattr(gguf.GGMLQuantizationType, name.upper()))
+    GGML.ggml_quantize_chunk(
+        number, values.ctypes.data, out.ctypes.data, 0, *values.shape, important.ctypes.data
+    )
+    assert np.array_equal(planes["blocks"], out)
+    assert not np.array_equal(planes["blocks"], encode(scheme, values).planes["blocks"])
+
+
 def test_a_container_in_between_changes_nothing(model, tmp_path):
     box, back = tmp_path / "box.safetensors", tmp_path / "back.gguf"
     small = tmp_path / "small.gguf"

@@ -1,7 +1,7 @@
 """What ggml's block types share: raw records, two-byte scales, bits spread over rows of bytes.
 
-ggml is the reference: encoders give the bits that its scalar C code gives without importance
-weights, compiled without contraction of a * b + c. Numbers below 2**-126 count as zero here, so
+ggml is the reference: encoders give the bits that its scalar C code gives, with importance weights and
+without, compiled without contraction of a * b + c. Numbers below 2**-126 count as zero here, so
 blocks of nothing but numbers about that small may differ in codes whose scale is zero anyway.
 """
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qformat.errors import SchemeError
 from qformat.schemes import Field, RawBlocks, Scheme
@@ -33,6 +36,36 @@ class Ggml(Scheme):
         from qformat_plugins.ggml.mixtures import FALLBACK
 
         return FALLBACK.get(self.id, "f16")
+
+
+@dataclass(frozen=True)
+class WeightedRows(Ggml):
+    """A type whose search, where importances are given, looks at the mean square of whole rows."""
+
+    weighted: ClassVar[bool] = True
+    whole_rows: ClassVar[bool] = True
+
+    def element_weights(
+        self, values: NDArray[np.float32], importance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        from qformat_plugins.ggml.weighted import element_weights
+
+        return element_weights(values, importance, None)
+
+
+@dataclass(frozen=True)
+class WeightedBlocks(Ggml):
+    """A type whose search, where importances are given, looks at ``heed`` times a block's mean square."""
+
+    weighted: ClassVar[bool] = True
+    heed: ClassVar[int] = 1
+
+    def element_weights(
+        self, values: NDArray[np.float32], importance: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        from qformat_plugins.ggml.weighted import element_weights
+
+        return element_weights(values, importance, self.block, self.heed) if self.heed else importance
 
 
 @dataclass(frozen=True)

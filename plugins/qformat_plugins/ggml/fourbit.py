@@ -7,7 +7,17 @@ from itertools import pairwise
 from typing import Any
 
 from qformat.schemes import Codebook, Codes, Equivalent, Field, Floats
-from qformat_plugins.ggml.base import DecodeOnly, Ggml, bytewise, f16, floats, gathered, scaled, spread
+from qformat_plugins.ggml.base import (
+    DecodeOnly,
+    Ggml,
+    WeightedBlocks,
+    bytewise,
+    f16,
+    floats,
+    gathered,
+    scaled,
+    spread,
+)
 
 # Steps that grow with the magnitude; of the sixteen, one is close to zero and none is zero.
 NONLINEAR = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
@@ -16,7 +26,7 @@ E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 _NIBBLES = (("qs.low", "qs.high"),)
 
 
-class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
+class IQ4_NL(WeightedBlocks):  # noqa: N801  the names are ggml's
     """Laid out as Q4_0; a nibble is an index into the table.
 
     ::
@@ -28,6 +38,7 @@ class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
     """
 
     id, block, size = "iq4_nl", 32, 18
+    heed = 2
     summary = "4-bit with uneven steps, block 32 (ggml)"
     fields = (f16("d", 0), bytewise("qs.low", 2, 16, bits=4), bytewise("qs.high", 2, 16, at=4, bits=4))
 
@@ -36,15 +47,12 @@ class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
         return Equivalent(Codebook(Codes(4), Floats("F16"), table), _NIBBLES)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
         import jax.numpy as jnp
 
-        from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.search import Search, transposed
-        from qformat_plugins.ggml.uneven import nearest_index, uneven_scale
+        from qformat.schemes.numerics import materialized
+        from qformat_plugins.ggml.uneven import nearest_index
 
-        search = Search(transposed(blocks, 32), hidden_zero(blocks))
-        scale = uneven_scale(search, NONLINEAR, 7).reshape(-1, 1)
+        scale = _uneven_scales(blocks, weights).reshape(-1, 1)
         scale, inverse = materialized(scale, jnp.where(scale != 0, 1 / scale, 0))
         codes = nearest_index(blocks * inverse, NONLINEAR)
         return {"d": scale, "qs": gathered(codes, 4, 16)}
@@ -54,7 +62,7 @@ class IQ4_NL(Ggml):  # noqa: N801  the names are ggml's
         return scaled(looked_up(spread(planes["qs"], 4, 16), NONLINEAR), floats(planes["d"]))
 
 
-class IQ4_XS(Ggml):  # noqa: N801
+class IQ4_XS(WeightedBlocks):  # noqa: N801
     """8 sub-blocks of 32 with 6-bit scales.
 
     ::
@@ -71,6 +79,7 @@ class IQ4_XS(Ggml):  # noqa: N801
     """
 
     id, block, size = "iq4_xs", 256, 136
+    heed = 2
     summary = "4-bit superblocks with uneven steps, 4.25 bpw (ggml)"
     fields = (
         f16("d", 0),
@@ -81,16 +90,13 @@ class IQ4_XS(Ggml):  # noqa: N801
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
         import jax.numpy as jnp
 
-        from qformat.schemes.numerics import hidden_zero, materialized, rounded
+        from qformat.schemes.numerics import materialized, rounded
         from qformat_plugins.ggml.finish import largest_signed
-        from qformat_plugins.ggml.search import Search, transposed
-        from qformat_plugins.ggml.uneven import nearest_index, uneven_scale
+        from qformat_plugins.ggml.uneven import nearest_index
 
-        search = Search(transposed(blocks, 32), hidden_zero(blocks))
-        scales = uneven_scale(search, NONLINEAR, 7).reshape(-1, 8)
+        scales = _uneven_scales(blocks, weights).reshape(-1, 8)
         d = largest_signed(scales) * jnp.float32(-1 / 32)
         d, inverse = materialized(d, jnp.where(d != 0, 1 / d, 0))
         steps = rounded(inverse * scales, -32, 31)
@@ -202,6 +208,18 @@ class NVFP4(DecodeOnly):
         scale = jnp.where(exponent == 0, floats(fraction) * jnp.float32(2.0**-10), normal)
         scale = jnp.where((code == 0) | (code == 0x7F), 0, scale)
         return scaled(looked_up(spread(planes["qs"], 4, 8), E2M1_DOUBLED), scale)
+
+
+def _uneven_scales(blocks: Any, weights: Any) -> Any:
+    """The searched scale of each 32 elements."""
+    from qformat.schemes.numerics import hidden_zero
+    from qformat_plugins.ggml import uneven, weighted
+    from qformat_plugins.ggml.search import Search, transposed
+
+    zero = hidden_zero(blocks)
+    if weights is not None:
+        return weighted.uneven_scale(weighted.weighted(blocks, weights, 32, zero), NONLINEAR, 7)
+    return uneven.uneven_scale(Search(transposed(blocks, 32), zero), NONLINEAR, 7)
 
 
 def _floor_log2(values: Any) -> Any:

@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Field
-from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, lowered, scaled, spread
+from qformat_plugins.ggml.base import (
+    WeightedBlocks,
+    bytewise,
+    f16,
+    floats,
+    gathered,
+    lowered,
+    scaled,
+    spread,
+)
 
 
-class EightSubBlocks(Ggml):
+class EightSubBlocks(WeightedBlocks):
     """8 sub-blocks of 32, with 6-bit scales and minima in 12 bytes.
 
     ::
@@ -22,23 +31,28 @@ class EightSubBlocks(Ggml):
     """
 
     block: ClassVar[int] = 256
+    heed: ClassVar[int] = 2
     steps: ClassVar[tuple[int, float, float, int]]
 
-    def search(self, blocks: Any) -> tuple[dict[str, Any], Any]:
+    def search(self, blocks: Any, weights: Any) -> tuple[dict[str, Any], Any]:
         """The sections of the scales, and the codes ``[n, 256]``."""
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
         from qformat_plugins.ggml.finish import coded, codes_above
         from qformat_plugins.ggml.search import Search, Steps, scale_and_low, transposed
+        from qformat_plugins.ggml.weighted import superblock
 
         zero, steps = hidden_zero(blocks), Steps(*self.steps)
-        search = Search(transposed(blocks, 32), zero)
-        squares = search.total(lambda x: search.alone(x * x))
-        (width,) = materialized(jnp.sqrt(squares * jnp.float32(1 / 32)))
-        fit = scale_and_low(search, steps, lambda x: width + jnp.abs(x), absolute=False)
-        d, scales = coded(fit.scale.reshape(-1, 8), 63, zero)
-        dmin, mins = coded(-fit.low.reshape(-1, 8), 63, zero)
+        if weights is not None:
+            fit, (d, scales), (dmin, mins) = superblock(blocks, weights, 32, steps.top, 63, zero)
+        else:
+            search = Search(transposed(blocks, 32), zero)
+            squares = search.total(lambda x: search.alone(x * x))
+            (width,) = materialized(jnp.sqrt(squares * jnp.float32(1 / 32)))
+            fit = scale_and_low(search, steps, lambda x: width + jnp.abs(x), absolute=False)
+            d, scales = coded(fit.scale.reshape(-1, 8), 63, zero)
+            dmin, mins = coded(-fit.low.reshape(-1, 8), 63, zero)
         scales, mins = (jnp.minimum(a & 255, 63) for a in (scales, mins))
         d, scales, dmin, mins = materialized(d, scales, dmin, mins)
         codes = codes_above(
@@ -104,8 +118,7 @@ class Q4_K(EightSubBlocks):  # noqa: N801
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
-        sections, codes = self.search(blocks)
+        sections, codes = self.search(blocks, weights)
         return sections | {"qs": gathered(codes, 4, 32)}
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
@@ -139,8 +152,7 @@ class Q5_K(EightSubBlocks):  # noqa: N801
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
-        sections, codes = self.search(blocks)
+        sections, codes = self.search(blocks, weights)
         return sections | {"qh": gathered(codes >> 4, 1, 32), "qs": gathered(codes & 15, 4, 32)}
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
@@ -150,7 +162,7 @@ class Q5_K(EightSubBlocks):  # noqa: N801
         return lowered(product(scaled(codes | (fifth << 4), scales)), mins)
 
 
-class Q6_K(Ggml):  # noqa: N801
+class Q6_K(WeightedBlocks):  # noqa: N801
     """16 sub-blocks of 16 with signed 8-bit scales.
 
     ::
@@ -167,6 +179,7 @@ class Q6_K(Ggml):  # noqa: N801
     """
 
     id, block, size = "q6_k", 256, 210
+    heed = 0
     summary = "6-bit superblocks, 6.6 bpw (ggml)"
     fields = (
         bytewise("ql.low", 0, 128, bits=4),
@@ -177,15 +190,18 @@ class Q6_K(Ggml):  # noqa: N801
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized, rounded
+        from qformat_plugins.ggml import weighted
         from qformat_plugins.ggml.finish import codes_around, largest_signed
         from qformat_plugins.ggml.search import TINY, Search, nearest, signed_scale, transposed
 
         zero = hidden_zero(blocks)
-        fit = signed_scale(Search(transposed(blocks, 16), zero), 32)
+        if weights is None:
+            fit = signed_scale(Search(transposed(blocks, 16), zero), 32)
+        else:
+            fit = weighted.signed_scale(weighted.weighted(blocks, weights, 16, zero), 32)
         scales = fit.scale.reshape(-1, 16)
         top = largest_signed(scales)
         nothing = jnp.abs(top) < jnp.float32(TINY)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, lowered, scaled, spread
+from qformat_plugins.ggml.base import (
+    WeightedBlocks,
+    bytewise,
+    f16,
+    floats,
+    gathered,
+    lowered,
+    scaled,
+    spread,
+)
 
 
-class Q2_K(Ggml):  # noqa: N801  the names are ggml's
+class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
     """16 sub-blocks of 16 with 4-bit scales and minima.
 
     ::
@@ -34,18 +43,21 @@ class Q2_K(Ggml):  # noqa: N801  the names are ggml's
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
         from qformat_plugins.ggml.finish import coded, codes_above
         from qformat_plugins.ggml.search import Search, Steps, scale_and_low, transposed
+        from qformat_plugins.ggml.weighted import superblock
 
         zero = hidden_zero(blocks)
-        search = Search(transposed(blocks, 16), zero)
-        fit = scale_and_low(search, Steps(3, -0.5, 0.1, 16), jnp.abs, absolute=True)
-        d, scales = coded(fit.scale.reshape(-1, 16), 15, zero)
-        dmin, mins = coded(-fit.low.reshape(-1, 16), 15, zero)
+        if weights is not None:
+            fit, (d, scales), (dmin, mins) = superblock(blocks, weights, 16, 3, 15, zero)
+        else:
+            search = Search(transposed(blocks, 16), zero)
+            fit = scale_and_low(search, Steps(3, -0.5, 0.1, 16), jnp.abs, absolute=True)
+            d, scales = coded(fit.scale.reshape(-1, 16), 15, zero)
+            dmin, mins = coded(-fit.low.reshape(-1, 16), 15, zero)
         both = (scales | (mins << 4)) & 255
         d, dmin, both = materialized(d, dmin, both)
         codes = codes_above(
@@ -62,7 +74,7 @@ class Q2_K(Ggml):  # noqa: N801  the names are ggml's
         return lowered(product(scaled(spread(planes["qs"], 2, 32), scales)), mins)
 
 
-class Q3_K(Ggml):  # noqa: N801
+class Q3_K(WeightedBlocks):  # noqa: N801
     """16 sub-blocks of 16 with 6-bit scales; codes are signed.
 
     ::
@@ -80,6 +92,7 @@ class Q3_K(Ggml):  # noqa: N801
     """
 
     id, block, size = "q3_k", 256, 110
+    heed = 2
     summary = "3-bit superblocks, 3.4 bpw (ggml)"
     fields = (
         *(bytewise(f"hmask.{j}", 0, 32, at=j, bits=1) for j in range(8)),
@@ -91,23 +104,18 @@ class Q3_K(Ggml):  # noqa: N801
     )
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights
         import jax.numpy as jnp
 
-        from qformat.schemes.numerics import hidden_zero, materialized, rounded
-        from qformat_plugins.ggml.finish import codes_around, largest_signed
-        from qformat_plugins.ggml.search import Search, refined_scale, transposed
+        from qformat.schemes.numerics import hidden_zero, materialized
+        from qformat_plugins.ggml.finish import codes_around
+        from qformat_plugins.ggml.weighted import signed_superblock
 
         zero = hidden_zero(blocks)
-        fit = refined_scale(Search(transposed(blocks, 16), zero), 4)
-        scales = fit.scale.reshape(-1, 16)
-        top = largest_signed(scales)
-        (inverse,) = materialized(jnp.where(top == 0, 0, jnp.float32(-32) / top))
-        steps = rounded(inverse * scales, -32, 31)
-        d = jnp.where(top == 0, 0, 1 / inverse).astype(jnp.float16)
-        stored = jnp.where(top == 0, 0, steps + 32)  # no scale at all leaves zero bytes
-        d, stored = materialized(d, stored)
-        own = fit.codes.T.reshape(blocks.shape)
+        if weights is None:
+            d, stored, own = self.search(blocks, zero)
+        else:
+            d, stored, own = signed_superblock(blocks, weights, 16, 4, 32, zero)
+        d, stored = materialized(d.astype(jnp.float16), stored)
         codes = codes_around(blocks, own, floats(d) * floats(stored - 32), 4, zero)
         low = gathered(stored & 15, 4, 8)
         return {
@@ -116,6 +124,22 @@ class Q3_K(Ggml):  # noqa: N801
             "scales": jnp.concatenate([low, gathered(stored >> 4, 2, 4)], axis=1),
             "d": d,
         }
+
+    def search(self, blocks: Any, zero: Any) -> tuple[Any, Any, Any]:
+        """The scale ``[n, 1]``, the coded scales ``[n, 16]``, and the codes that the search found."""
+        import jax.numpy as jnp
+
+        from qformat.schemes.numerics import materialized, rounded
+        from qformat_plugins.ggml.finish import largest_signed
+        from qformat_plugins.ggml.search import Search, refined_scale, transposed
+
+        fit = refined_scale(Search(transposed(blocks, 16), zero), 4)
+        scales = fit.scale.reshape(-1, 16)
+        top = largest_signed(scales)
+        (inverse,) = materialized(jnp.where(top == 0, 0, jnp.float32(-32) / top))
+        steps = rounded(inverse * scales, -32, 31)
+        stored = jnp.where(top == 0, 0, steps + 32)  # no scale at all leaves zero bytes
+        return jnp.where(top == 0, 0, 1 / inverse), stored, fit.codes.T.reshape(blocks.shape)
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product

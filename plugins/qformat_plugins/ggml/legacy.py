@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Affine, Codes, Equivalent, Field, Floats, ScaleMin
-from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, scaled, spread
+from qformat_plugins.ggml.base import Ggml, WeightedRows, bytewise, f16, floats, gathered, scaled, spread
 
 # The fields of a code's bits, lowest first.
 CODES = {4: (("qs.low", "qs.high"),), 5: (("qs.low", "qs.high"), ("qh",))}
@@ -51,7 +51,7 @@ class Q8_0(Ggml):  # noqa: N801  the names are ggml's
         return scaled(planes["qs"], floats(planes["d"]))
 
 
-class Symmetric(Ggml):
+class Symmetric(WeightedRows):
     """The element largest in magnitude becomes the lowest code, exactly."""
 
     block: ClassVar[int] = 32
@@ -62,17 +62,27 @@ class Symmetric(Ggml):
         return Equivalent(Affine(codes, Floats("F16")), CODES[self.bits], flip=2 ** (self.bits - 1))
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights  # the largest value decides
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
 
         top = 2 ** (self.bits - 1)
+        if weights is not None:
+            return self._searched(blocks, weights, top)
         scale = _first_extreme(blocks) * jnp.float32(-1 / top)
         scale, inverse = materialized(scale, _inverse(scale))
         steps = (blocks * inverse + hidden_zero(blocks)) + jnp.float32(top + 0.5)
         codes = jnp.minimum(steps.astype(jnp.int32), 2 * top - 1)
         return {"d": scale} | _codes(codes, self.bits)
+
+    def _searched(self, blocks: Any, weights: Any, top: int) -> Mapping[str, Any]:
+        from qformat.schemes.numerics import hidden_zero
+        from qformat_plugins.ggml.weighted import signed_codes, signed_scale, weighted
+
+        search = weighted(blocks, weights, 32, hidden_zero(blocks))
+        fit = signed_scale(search, top)
+        codes = signed_codes(search, fit, top).T.astype("int32")
+        return {"d": fit.scale[:, None]} | _codes(codes, self.bits)
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product
@@ -119,7 +129,7 @@ class Q5_0(Symmetric):  # noqa: N801
     )
 
 
-class ScaleAndMin(Ggml):
+class ScaleAndMin(WeightedRows):
     """The codes span the block's own range."""
 
     block: ClassVar[int] = 32
@@ -129,7 +139,8 @@ class ScaleAndMin(Ggml):
         return Equivalent(ScaleMin(Codes(self.bits), Floats("F16"), Floats("F16")), CODES[self.bits])
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
-        del weights  # the extreme values decide
+        if weights is not None:
+            return self._searched(blocks, weights)
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import divided, hidden_zero, materialized, smallest_and_largest
@@ -141,6 +152,15 @@ class ScaleAndMin(Ggml):
         steps = ((blocks - low) * inverse + zero) + jnp.float32(0.5)
         codes = jnp.minimum(steps.astype(jnp.int32), top)
         return {"d": scale, "m": low} | _codes(codes, self.bits)
+
+    def _searched(self, blocks: Any, weights: Any) -> Mapping[str, Any]:
+        from qformat.schemes.numerics import hidden_zero
+        from qformat_plugins.ggml.weighted import codes_of, scale_and_low, weighted
+
+        search, top = weighted(blocks, weights, 32, hidden_zero(blocks)), 2**self.bits - 1
+        fit = scale_and_low(search, top)
+        codes = codes_of(search, fit, top).T.astype("int32")
+        return {"d": fit.scale[:, None], "m": fit.low[:, None]} | _codes(codes, self.bits)
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         return product(scaled(_opened(planes, self.bits), floats(planes["d"]))) + floats(planes["m"])

@@ -149,7 +149,7 @@ def scale_and_low(search: Search, steps: Steps, weight: Callable[[Any], Any], *,
         for i in range(1, search.size):
             a, b, c = terms(search.x[i])
             s1, s2, sx = s1 + a, s2 + b, sx + c
-        return _least_squares(search, sum_w, sum_wx, s1, s2, sx)
+        return least_squares(search, sum_w, sum_wx, s1, s2, sx)
 
     numerators = jnp.asarray(steps.numerators())
 
@@ -167,7 +167,7 @@ def scale_and_low(search: Search, steps: Steps, weight: Callable[[Any], Any], *,
     return Fit(jnp.where(flat, 0, best[1]), best[2], jnp.where(flat, 0, best[3]), best[4])
 
 
-def _least_squares(search: Search, w: Any, wx: Any, s1: Any, s2: Any, sx: Any) -> tuple[Any, Any]:
+def least_squares(search: Search, w: Any, wx: Any, s1: Any, s2: Any, sx: Any) -> tuple[Any, Any]:
     """Scale and minimum (at most zero) from the weighted sums of 1, x, code, code**2 and code * x.
 
     Both travel as one complex number, so that the sums are one pass and not two.

@@ -6,6 +6,7 @@ import numpy as np
 
 BLOCK_32 = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4")
 ENCODED = (*BLOCK_32, "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs", "tq1_0", "tq2_0")
+WEIGHTED = ("q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
 DECODE_ONLY = ("nvfp4", "iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s")
 SIZES = {
     "nvfp4": 36,
@@ -52,6 +53,14 @@ def values(name: str) -> np.ndarray:
     rows[34] = total[8] * 2.0**-25 * np.repeat(2.0 ** (np.arange(cols // 16) % 12 - 8), 16)
     rows[35:] = total[9:14] * 2.0**-26
     return rows.astype(np.float32)
+
+
+def importance(cols: int) -> np.ndarray:
+    """What the elements of a row count: over five orders of magnitude, some nothing."""
+    random = np.random.default_rng(22)
+    found = random.integers(1, 2**10, cols) * 2.0 ** random.integers(-14, 4, cols)
+    found[random.integers(0, 16, cols) == 0] = 0
+    return found.astype(np.float32)
 
 
 def records(name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ must not contract a * b + c into one rounding; the wheels' plain SSE2 code does 
 
 Per type a file with ``records``: what ggml encodes of `ggml_inputs.values` (for types that it encodes
 only with importance weights: random bytes), and ``decoded``: the CRC-32 of what it decodes them to.
+Where the encoder heeds importances, ``weighted`` is what it makes of the same with `ggml_inputs.importance`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from ggml_inputs import DECODE_ONLY, ENCODED, records, values
+from ggml_inputs import DECODE_ONLY, ENCODED, WEIGHTED, importance, records, values
 
 HERE = Path(__file__).parent
 
@@ -36,11 +37,12 @@ def library() -> ctypes.CDLL:
     return found
 
 
-def encode(ggml: ctypes.CDLL, name: str, rows: np.ndarray) -> np.ndarray:
+def encode(ggml: ctypes.CDLL, name: str, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     kind = gguf.GGMLQuantizationType[name.upper()]
     block, size = gguf.GGML_QUANT_SIZES[kind]
     out = np.zeros((rows.size // block, size), np.uint8)
-    ggml.ggml_quantize_chunk(int(kind), rows.ctypes.data, out.ctypes.data, 0, len(rows), rows.shape[1], None)
+    heed = None if weights is None else weights.ctypes.data
+    ggml.ggml_quantize_chunk(int(kind), rows.ctypes.data, out.ctypes.data, 0, len(rows), rows.shape[1], heed)
     return out
 
 
@@ -58,7 +60,11 @@ def main() -> None:
     for name in (*ENCODED, *DECODE_ONLY):
         data = encode(ggml, name, values(name)) if name in ENCODED else records(name)
         decoded = zlib.crc32(decode(ggml, name, data).tobytes())
-        np.savez_compressed(HERE / f"{name}.npz", records=data, decoded=np.uint32(decoded))
+        made = {"records": data, "decoded": np.uint32(decoded)}
+        if name in WEIGHTED:
+            rows = values(name)
+            made["weighted"] = encode(ggml, name, rows, importance(rows.shape[1]))
+        np.savez_compressed(HERE / f"{name}.npz", **made)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from safetensors.numpy import load_file
 import qformat
 from qformat.blocks.decode import decode_rows
 from qformat.blocks.tiles import Tile
+from qformat.convert.options import Options
 from qformat.convert.plan import make_plan
-from qformat.convert.recipe import Rule, combine
+from qformat.convert.recipe import Rule, combine, default_recipe
 from qformat.convert.verbs import plan
 from qformat.errors import DataError, IntegrityError, QFormatError, RecipeError, TargetError
 from qformat.inspect.values import values
@@ -157,7 +158,7 @@ def test_quantizing_again_is_said(model, tmp_path):
 
 def test_the_plan_is_exact(model, tmp_path):
     for target, limit in ((tmp_path / "p.safetensors", None), (tmp_path / "p", 30_000)):
-        planned = plan(model, target, "asym4:block=64", max_shard_size=limit)
+        planned = plan(model, target, Options("asym4:block=64", max_shard_size=limit))
         done = qformat.convert(model, target, "asym4:block=64", max_shard_size=limit)
         assert done.files == {f.name: f.layout.nbytes for f in planned.files}
         real = {
@@ -331,3 +332,43 @@ def test_a_sharded_file_cannot_have_a_files_name(model, tmp_path):
         make_plan(
             qformat.open(model), tmp_path / "x.safetensors", combine("sym4", None, []), max_shard_size=10**6
         )
+
+
+def stored(path: Path) -> dict[str, bytes]:
+    return {n: a.tobytes() for n, a in load_file(path).items() if not n.startswith("qformat")}
+
+
+# --- names as people type them --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bf16", "BF16", "F32", "f16"])
+def test_a_dtype_may_be_typed_in_any_case(model, tmp_path, name):
+    qformat.convert(model, tmp_path / "out", to="Safetensors", dtype=name)
+    assert {i.dtype for i in qformat.open(tmp_path / "out").tensors.values()} == {name.upper()}
+
+
+def test_a_scheme_may_be_typed_in_any_case(model, tmp_path):
+    qformat.convert(model, tmp_path / "a.safetensors", "SYM4:block=64")
+    qformat.convert(model, tmp_path / "b.safetensors", "sym4:block=64")
+    a, b = stored(tmp_path / "a.safetensors"), stored(tmp_path / "b.safetensors")
+    assert a == b
+    assert any(name.endswith("/codes") for name in a)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"to": "safetensors", "dtype": "f64"}, r"'f64' is not a dtype .*\n.*bf16, f16, f32"),
+        ({"to": "onnx"}, r"'onnx' is not a format .*\n.*qformat, safetensors, gguf"),
+        ({"to": "safetensors", "scheme": "sym4"}, "they take a dtype, not a scheme"),
+        ({"scheme": "sym4", "dtype": "f32"}, "a dtype goes with plain safetensors, not with qformat"),
+        ({"scheme": "sym4", "pure": True}, "a pure type is for GGUF"),
+        ({"scheme": "Q4_K_M"}, "Q4_K_M is a mixture of types for GGUF"),
+        ({"scheme": "sym9"}, r"there is no scheme 'sym9'"),
+        ({"scheme": "sym4", "recipe": default_recipe("sym4")}, "a scheme or a recipe, not both"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(model, tmp_path, told, says):
+    with pytest.raises(QFormatError, match=says):
+        qformat.convert(model, tmp_path / "out", **told)
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from conftest import qformat as command
 from conftest import weights
 
 import qformat
+from qformat.convert.options import Options
 from qformat.convert.recipe import Rule
 from qformat.convert.verbs import plan
 from qformat.errors import SchemeError, TargetError
@@ -104,7 +105,7 @@ MIXED = {
 @pytest.mark.parametrize("name", MIXED)
 def test_mixtures_choose_as_llama_quantize_does(tmp_path, name):
     source = write_model(tmp_path / "m.gguf")
-    coding = {t.info.name: t.coding for t in plan(source, tmp_path / "t.gguf", name, to="gguf").tensors}
+    coding = {t.info.name: t.coding for t in plan(source, tmp_path / "t.gguf", Options(name)).tensors}
     more_v, v, rest_v, more_down, down, rest_down = MIXED[name]
     for i in range(LAYERS):
         assert coding[f"blk.{i}.attn_v.weight"] == (v if i in more_v else rest_v)
@@ -115,7 +116,7 @@ def test_mixtures_choose_as_llama_quantize_does(tmp_path, name):
 
 def test_a_model_without_an_output_head_has_the_embedding_in_six_bits(tmp_path):
     source = write_model(tmp_path / "m.gguf", layers=1, output=False)
-    coding = {t.info.name: t.coding for t in plan(source, tmp_path / "t.gguf", "q4_k_s", to="gguf").tensors}
+    coding = {t.info.name: t.coding for t in plan(source, tmp_path / "t.gguf", Options("q4_k_s")).tensors}
     assert coding["token_embd.weight"] == "q6_k"
 
 

@@ -6,13 +6,14 @@ import pytest
 from conftest import qformat as command
 
 import qformat
+from qformat.convert.options import Options
 from qformat.convert.recipe import Rule, combine, default_recipe, read_recipe
 from qformat.convert.verbs import plan
 from qformat.errors import RecipeError, SchemeError
 
 
 def schemes(model, target, *args, **kwargs):
-    return {t.info.name: t.coding for t in plan(model, target, *args, **kwargs).tensors}
+    return {t.info.name: t.coding for t in plan(model, target, Options(*args, **kwargs)).tensors}
 
 
 def test_the_default_policy(model, tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qformat.cli.progress import bar
 from qformat.cli.text import line, parse_size, say, shape, show, show_json, size, table
 from qformat.errors import QFormatError
+
+if TYPE_CHECKING:
+    from qformat.convert.options import Options
 
 
 class _InOrder(click.Command):
@@ -65,15 +68,21 @@ Examples:
 @click.option("--keep", multiple=True, metavar="PATTERN", help="Leave matching tensors as they are.")
 @click.option(
     "--to",
-    type=click.Choice(["qformat", "safetensors", "gguf"]),
+    type=click.Choice(["qformat", "safetensors", "gguf"], case_sensitive=False),
     help="Container, plain numbers, or GGUF; by default GGUF if TARGET ends in .gguf, else a container.",
 )
 @click.option(
     "--pure", is_flag=True, help="GGUF: this one type for all matrices, instead of the mixture of that name."
 )
 @click.option(
+    "--imatrix",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Importances, as llama-imatrix writes them, for schemes that heed them: q4_0 … q6_k, iq4_*, mse*.",
+)
+@click.option(
     "--dtype",
-    type=click.Choice(["bf16", "f16", "f32"]),
+    type=click.Choice(["bf16", "f16", "f32"], case_sensitive=False),
     help="Type of plain numbers; by default what each tensor was.",
 )
 @click.option(
@@ -102,34 +111,20 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
     tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
     """
-    from qformat.convert.recipe import CASTS, combine, parse_rule, read_recipe
     from qformat.convert.report import report
     from qformat.convert.run import run
-    from qformat.convert.verbs import format_of, plan
+    from qformat.convert.verbs import plan
     from qformat.schemes.cores import cores
 
-    options["to"] = options["to"] or format_of(target)
-    recipe = read_recipe(options["recipe_file"]) if options["recipe_file"] else None
-    rules = [parse_rule(text) for text in options["rules"]]
-    of_gguf = options["to"] == "gguf" and target is not None and options["scheme"]
-    if options["print_recipe"] and not of_gguf:
-        show(combine(options["scheme"], recipe, rules).to_toml().rstrip())
+    told = _told(options)
+    to = told.format(target)
+    if options["print_recipe"] and not (to == "gguf" and target is not None and told.scheme):
+        show(told.combined().to_toml().rstrip())
         return
     if target is None:
         raise click.UsageError("Missing argument 'TARGET'.")
-    _check(options, recipe is not None or bool(rules))
-    limit = options["max_shard_size"]
-    planned = plan(
-        source,
-        target,
-        options["scheme"],
-        recipe=recipe,
-        rules=rules,
-        to=options["to"],
-        dtype=CASTS[options["dtype"]] if options["dtype"] else None,
-        max_shard_size=parse_size(limit) if limit else None,
-        pure=options["pure"],
-    )
+    _check(told, to)
+    planned = plan(source, target, told)
     if options["print_recipe"]:  # a mixture chooses by what the model is
         show(planned.recipe.to_toml().rstrip())
         return
@@ -148,15 +143,35 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         _print(report(planned, result), options["as_json"])
 
 
-def _check(options: dict[str, Any], ruled: bool) -> None:
-    chosen = options["scheme"] is not None or ruled
-    if options["to"] == "safetensors" and chosen:
+def _told(given: dict[str, Any]) -> Options:
+    from qformat.convert.options import Options
+    from qformat.convert.recipe import parse_rule, read_recipe
+
+    limit = given["max_shard_size"]
+    return Options(
+        scheme=given["scheme"],
+        recipe=read_recipe(given["recipe_file"]) if given["recipe_file"] else None,
+        rules=tuple(parse_rule(text) for text in given["rules"]),
+        to=given["to"],
+        dtype=given["dtype"],
+        max_shard_size=parse_size(limit) if limit else None,
+        pure=given["pure"],
+        imatrix=given["imatrix"],
+    )
+
+
+def _check(told: Options, to: str) -> None:
+    """What the core would refuse too, in the words of the command line."""
+    chosen = told.scheme is not None or told.recipe is not None or bool(told.rules)
+    if to == "safetensors" and (chosen or told.imatrix):
         raise click.UsageError("--to safetensors writes plain numbers: it takes --dtype, not a scheme.")
-    if options["to"] != "safetensors" and options["dtype"]:
+    if to != "safetensors" and told.dtype:
         raise click.UsageError("--dtype goes with --to safetensors.")
-    if options["pure"] and options["to"] != "gguf":
+    if told.pure and to != "gguf":
         raise click.UsageError("--pure goes with --to gguf.")
-    if options["to"] == "qformat" and not chosen:
+    if told.imatrix and not chosen:
+        raise click.UsageError("--imatrix goes with a scheme or a recipe: such as -s q4_k_m.")
+    if to == "qformat" and not chosen:
         raise click.UsageError(
             "Choose a scheme (-s asym4) or a recipe (-r FILE); `qformat schemes` lists them."
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
 from qformat.blocks.descriptor import SchemeRecord
 from qformat.blocks.layout import RawBlocks, rows_cols
+from qformat.convert.importance import weigh
 from qformat.convert.plan import GGUF, FilePlan, Plan, TensorPlan, check_decodes
 from qformat.convert.recipe import CASTS, KEEP, Recipe, Rule, resolve
 from qformat.convert.repack import repacking, smallest_equivalent
@@ -20,6 +22,7 @@ from qformat.files.gguf.keyvalues import Value
 from qformat.files.gguf.splitting import SPLIT_KEYS, lay_out_split
 from qformat.files.gguf.types import BY_NAME, TensorType, ValueType
 from qformat.files.gguf.writing import GGUFLayout
+from qformat.files.imatrix import Imatrix
 from qformat.files.writing import Array
 from qformat.schemes.mixture import ModelFacts
 from qformat.schemes.registry import registry
@@ -32,7 +35,7 @@ _DTYPES = {t.dtype: t for t in BY_NAME.values() if t.dtype is not None}
 
 
 def gguf_recipe(
-    view: GgufView, scheme: str, rules: Iterable[Rule], *, pure: bool
+    view: GgufView, scheme: str, rules: Iterable[Rule], *, pure: bool, importance: bool = False
 ) -> tuple[Recipe, int | None]:
     """The recipe for a name that llama.cpp's users know, and the file type that it stands for.
 
@@ -44,7 +47,7 @@ def gguf_recipe(
         number = mixture.file_type if mixture else None
     else:
         shapes = {name: info.shape for name, info in view.tensors.tensors.items()}
-        chosen = mixture.choose(shapes, view.facts)
+        chosen = mixture.choose(shapes, dataclasses.replace(view.facts, importance=importance))
         base, number = [Rule(_literal(name), what) for name, what in chosen.items()], mixture.file_type
     return Recipe((*rules, *base)), number
 
@@ -58,6 +61,7 @@ def _one_type(name: str) -> str:
         For a name that is neither; the nearest mixtures and types are named.
     """
     known = {kind.id for kind, _ in registry().schemes()} | CASTS.keys()
+    name = name if name.partition(":")[0] in known else name.lower()
     base = name.rpartition("_")[0]
     if registry().mixture(name) is not None and name not in known and base in known:
         return base
@@ -89,6 +93,7 @@ def make_gguf_plan(
     file_type: int | None = None,
     *,
     max_shard_size: int | None = None,
+    imatrix: Imatrix | None = None,
 ) -> Plan:
     """Decide about every tensor and lay the files out.
 
@@ -102,17 +107,20 @@ def make_gguf_plan(
     """
     source = view.tensors
     notes = list(view.notes)
-    tensors = tuple(
+    tensors = [
         _plan_tensor(info, recipe, notes, needs_f32=view.needs_f32(info.name))
         for info in source.tensors.values()
-    )
+    ]
+    if imatrix is not None:
+        tensors, more = weigh(tensors, imatrix)
+        notes += more
     kept = all(t.kept for t in tensors) and not recipe.rules and max_shard_size is None
     if view.headers and kept and (len(view.headers) == 1 or target.suffix != SUFFIX):
         sizes = {t.info.name: t.nbytes for t in tensors}
         layouts = tuple(raw.layout(part, sizes, source.path) for part in view.headers)
     else:
         new = [NewTensor(t.info.name, _type(t), t.info.shape) for t in tensors]
-        pairs = _updated(view, tensors, file_type)
+        pairs = _updated(view, tensors, file_type, imatrix)
         layouts = (
             lay_out_split(pairs, new, max_shard_size) if max_shard_size else (building.lay_out(pairs, new),)
         )
@@ -126,11 +134,12 @@ def make_gguf_plan(
         files=_files(target, tensors, layouts),
         loose=(),
         warnings=tuple(notes),
+        imatrix=imatrix,
     )
 
 
 def _files(
-    target: Path, tensors: tuple[TensorPlan, ...], layouts: tuple[GGUFLayout, ...]
+    target: Path, tensors: Iterable[TensorPlan], layouts: tuple[GGUFLayout, ...]
 ) -> tuple[FilePlan, ...]:
     by_name = {t.info.name: t for t in tensors}
     names = [target.name] if len(layouts) == 1 else [t.name for t in raw.targets(target, len(layouts))]
@@ -222,11 +231,26 @@ def _unknown_type(record: SchemeRecord) -> TensorType:
     return TensorType(int(number), record.id, record.layout.block, record.layout.size)
 
 
-def _updated(view: GgufView, tensors: Iterable[TensorPlan], file_type: int | None) -> list[KeyValue]:
+def _updated(
+    view: GgufView, tensors: Iterable[TensorPlan], file_type: int | None, imatrix: Imatrix | None
+) -> list[KeyValue]:
     """The view's key-values, with what says how the tensors are coded."""
     out: dict[str, Typed | Value] = {k: v for k, v in view.keyvalues.items() if k not in SPLIT_KEYS}
     if any(t.record is not None for t in tensors):
         out[QUANTIZATION_VERSION] = Typed(ValueType.UINT32, 2)
     if file_type is not None:
         out[FILE_TYPE] = Typed(ValueType.UINT32, file_type)
+    if imatrix is not None:
+        out |= _imatrix_keys(imatrix)
     return list(out.items())
+
+
+def _imatrix_keys(imatrix: Imatrix) -> dict[str, Typed]:
+    """What llama-quantize writes of the importances: the file, its first text, and how much is in it."""
+    keys = {"file": Typed(ValueType.STRING, str(imatrix.path))}
+    if imatrix.datasets:
+        keys["dataset"] = Typed(ValueType.STRING, imatrix.datasets[0])
+    keys["entries_count"] = Typed(ValueType.UINT32, len(imatrix.entries))
+    if imatrix.chunks > 0:
+        keys["chunks_count"] = Typed(ValueType.UINT32, imatrix.chunks)
+    return {f"quantize.imatrix.{name}": value for name, value in keys.items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qformat.blocks import dtypes
 from qformat.blocks.descriptor import SchemeRecord, record_to_json
@@ -25,6 +25,10 @@ from qformat.files.writing import Array, FileLayout, lay_out
 from qformat.schemes.registry import registry
 from qformat.schemes.scheme import Scheme
 
+if TYPE_CHECKING:
+    from qformat.convert.importance import Importance
+    from qformat.files.imatrix import Imatrix
+
 NO_DIGEST = "0" * 64
 QFORMAT, SAFETENSORS, GGUF = "qformat", "safetensors", "gguf"
 
@@ -39,6 +43,7 @@ class TensorPlan:
     record: SchemeRecord | None = None  # of the output
     dtype: str | None = None  # of a plain output whose values change type
     repacking: Repacking | None = None  # of codes and scales that only change their form
+    importance: Importance | None = dataclasses.field(default=None, compare=False)
 
     @property
     def kept(self) -> bool:
@@ -94,6 +99,7 @@ class Plan:
     files: tuple[FilePlan, ...]
     loose: tuple[str, ...]  # riders written as files of their own
     warnings: tuple[str, ...]
+    imatrix: Imatrix | None = None
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -130,6 +136,7 @@ def make_plan(
     to: str = QFORMAT,
     dtype: str | None = None,
     max_shard_size: int | None = None,
+    imatrix: Imatrix | None = None,
 ) -> Plan:
     """Decide about every tensor and lay out every file.
 
@@ -140,12 +147,18 @@ def make_plan(
     TargetError
         If the target cannot hold what was asked for.
     """
+    from qformat.convert.importance import weigh  # which knows plans
+
     folder = target.suffix != ".safetensors"
     if max_shard_size is not None and not folder:
         raise TargetError(
             "a sharded checkpoint is a folder", file=target, hint="name the target without .safetensors"
         )
     tensors = [_plan_tensor(info, recipe, to, dtype) for info in source.tensors.values()]
+    notes = list(_warnings(source, tensors, to, folder=folder))
+    if imatrix is not None:
+        tensors, more = weigh(tensors, imatrix)
+        notes += more
     records = tuple(dict.fromkeys(t.record for t in tensors if t.record is not None))
     draft = Plan(
         source=source,
@@ -156,7 +169,8 @@ def make_plan(
         records=records,
         files=(),
         loose=tuple(source.attachments) if to == SAFETENSORS and folder else (),
-        warnings=tuple(_warnings(source, tensors, to, folder=folder)),
+        warnings=tuple(notes),
+        imatrix=imatrix,
     )
     return dataclasses.replace(draft, files=_files(draft, tensors, max_shard_size))
 
@@ -326,11 +340,13 @@ def shared_metadata(plan: Plan, source_digest: str, content: str = NO_DIGEST) ->
     import json
 
     records = [record_to_json(r) for r in plan.records]
-    provenance = {
+    provenance: dict[str, Any] = {
         "tools": {name: version(name) for name in ("jax", "numpy", "qformat")},
         "recipe": plan.recipe.to_toml(),
         "source": {"format": plan.source.format, "content": source_digest},
     }
+    if plan.imatrix is not None:
+        provenance["importance"] = plan.imatrix.origin()
     return {
         box.VERSION_KEY: str(box.VERSION),
         box.SCHEMES: json.dumps(records, separators=(",", ":"), ensure_ascii=True),

@@ -105,17 +105,17 @@ def default_recipe(scheme: str) -> Recipe:
 
 
 def resolve(scheme: str) -> Scheme | str | None:
-    """A scheme; the dtype of a cast; or None for ``keep``.
+    """A scheme; the dtype of a cast; or None for ``keep``. Names are taken in any case.
 
     Raises
     ------
     SchemeError
         If it is none of these.
     """
-    if scheme == KEEP:
+    if scheme.lower() == KEEP:
         return None
-    if scheme in CASTS:
-        return CASTS[scheme]
+    if scheme.lower() in CASTS:
+        return CASTS[scheme.lower()]
     return registry().parse(scheme)
 
 

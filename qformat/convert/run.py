@@ -34,7 +34,7 @@ from qformat.files import container as box
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.files.gguf.writing import GGUFLayout, GGUFWriter
 from qformat.files.writing import FileLayout, FileWriter, staged
-from qformat.schemes.coder import encode_tile, plane_offset
+from qformat.schemes.coder import check_rows, encode_tile, plane_offset
 from qformat.schemes.kernels import kernel
 from qformat.views.derived import DerivedCheckpoint
 from qformat.views.source import TensorSource, regions, tensor_source
@@ -276,11 +276,16 @@ def _repacking(how: Repacking, source: TensorSource, tensor: TensorPlan, writer:
 def _encoding(source: TensorSource, tensor: TensorPlan, writer: _Writer) -> Iterator[_Work]:
     assert tensor.scheme is not None
     kern = kernel(tensor.scheme)
+    if tensor.importance is not None:
+        check_rows(kern, source.cols)
     for tile in tiles(source.rows, source.cols, kern.block, kern.blocks):
 
         def work(tile: Tile = tile) -> _Piece:
+            weights = None if tensor.importance is None else tensor.importance.of(tile)
             try:
-                stored, sums = encode_tile(kern, source.region(tile), source.dtype, figures=True)
+                stored, sums = encode_tile(
+                    kern, source.region(tile), source.dtype, weights=weights, figures=True
+                )
             except DataError as error:
                 raise _located(error, source.info, tile) from None
             for plane in planes(kern.layout):

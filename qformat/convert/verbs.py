@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
-from qformat.convert.plan import GGUF, QFORMAT, SAFETENSORS, Plan, make_plan
-from qformat.convert.recipe import Recipe, Rule, combine
+from qformat.convert.importance import under_names_of
+from qformat.convert.options import Options
+from qformat.convert.plan import GGUF, SAFETENSORS, Plan, make_plan
+from qformat.convert.recipe import Recipe, Rule
 from qformat.convert.report import Report, report
 from qformat.convert.run import run
-from qformat.errors import FormatError, RecipeError
+from qformat.errors import FormatError
 from qformat.files.checkpoint import Checkpoint
+from qformat.files.imatrix import Imatrix, read_imatrix
 from qformat.files.opening import open_checkpoint
 from qformat.schemes.cores import cores
 from qformat.views.gguf_keys import gguf_keyvalues
@@ -21,36 +24,35 @@ from qformat.views.gguf_view import gguf_view
 from qformat.views.hf_view import hf_view
 
 
-def format_of(target: Path | None) -> str:
-    """What a target is to be if nobody says: GGUF by its name, else a container."""
-    return GGUF if target is not None and target.suffix == ".gguf" else QFORMAT
-
-
 def plan(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    scheme: str | None = None,
-    *,
-    recipe: Recipe | None = None,
-    rules: Iterable[Rule] = (),
-    to: str = QFORMAT,
-    dtype: str | None = None,
-    max_shard_size: int | None = None,
-    pure: bool = False,
+    source: str | os.PathLike[str], target: str | os.PathLike[str], options: Options | None = None
 ) -> Plan:
     """What `convert` would do, exact to the byte, without doing it."""
+    told = options or Options()
+    place = Path(target)
+    to = told.format(place)
+    told.check(to)
     opened = open_checkpoint(source)
+    imatrix = None if told.imatrix is None else read_imatrix(Path(told.imatrix))
     if to == GGUF:
         with _naming(opened):
-            return _gguf_plan(
-                opened, Path(target), scheme, recipe, rules, pure=pure, max_shard_size=max_shard_size
-            )
-    if to == SAFETENSORS and Path(target).suffix != ".safetensors":
+            return _gguf_plan(opened, place, told, imatrix)
+    if to == SAFETENSORS and place.suffix != ".safetensors":
         with _naming(opened, "a target ending in .safetensors has the tensors alone, under their own names"):
             values = gguf_keyvalues(opened)
             opened = opened if values is None else hf_view(opened, values)
-    combined = combine(scheme, recipe, rules)
-    return make_plan(opened, Path(target), combined, to=to, dtype=dtype, max_shard_size=max_shard_size)
+    if imatrix is not None:
+        with _naming(opened):
+            imatrix = under_names_of(opened, imatrix)
+    return make_plan(
+        opened,
+        place,
+        told.combined(),
+        to=to,
+        dtype=told.cast(),
+        max_shard_size=told.max_shard_size,
+        imatrix=imatrix,
+    )
 
 
 @contextlib.contextmanager
@@ -64,23 +66,17 @@ def _naming(source: Checkpoint, hint: str | None = None) -> Iterator[None]:
         raise
 
 
-def _gguf_plan(
-    source: Checkpoint,
-    target: Path,
-    scheme: str | None,
-    recipe: Recipe | None,
-    rules: Iterable[Rule],
-    *,
-    pure: bool,
-    max_shard_size: int | None,
-) -> Plan:
+def _gguf_plan(source: Checkpoint, target: Path, told: Options, imatrix: Imatrix | None) -> Plan:
     view = gguf_view(source)
-    if scheme is None:
-        return make_gguf_plan(view, target, combine(None, recipe, rules), max_shard_size=max_shard_size)
-    if recipe is not None:
-        raise RecipeError("give a scheme or a recipe, not both")
-    chosen, file_type = gguf_recipe(view, scheme, rules, pure=pure)
-    return make_gguf_plan(view, target, chosen, file_type, max_shard_size=max_shard_size)
+    if told.scheme is None:
+        chosen, file_type = told.combined(), None
+    else:
+        chosen, file_type = gguf_recipe(
+            view, told.scheme, told.rules, pure=told.pure, importance=imatrix is not None
+        )
+    return make_gguf_plan(
+        view, target, chosen, file_type, max_shard_size=told.max_shard_size, imatrix=imatrix
+    )
 
 
 def convert(
@@ -90,10 +86,11 @@ def convert(
     *,
     recipe: Recipe | None = None,
     rules: Iterable[Rule] = (),
-    to: str = QFORMAT,
+    to: str | None = None,
     dtype: str | None = None,
     max_shard_size: int | None = None,
     pure: bool = False,
+    imatrix: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Callable[[int, str], None] | None = None,
@@ -109,13 +106,16 @@ def convert(
     recipe, rules
         A recipe instead of the policy; rules that come before either. The first match wins.
     to
-        ``"qformat"``, ``"safetensors"`` (plain numbers, in their own dtype or in ``dtype``) or
-        ``"gguf"`` (from a GGUF, or a container made of one; without a scheme, the same bytes again).
+        ``"qformat"``, ``"safetensors"`` (plain numbers, in their own dtype or in ``dtype``: ``"bf16"``,
+        ``"f16"``, ``"f32"``) or ``"gguf"``; by default GGUF if the target ends in ``.gguf``, else a
+        container. A GGUF, or a container made of one, becomes the same GGUF again without a scheme.
     pure
         For GGUF: the one type for all matrices, where a scheme's name stands for a mixture.
     max_shard_size
         Bytes; splits the output over several files in a folder, or a GGUF that is named
         ``NAME.gguf`` into ``NAME-00001-of-0000N.gguf`` and so on beside each other.
+    imatrix
+        A file of importances as llama.cpp's tools write it, for the schemes that heed them.
     progress
         Called with source bytes done since the last call and a tensor's name.
 
@@ -124,16 +124,7 @@ def convert(
     QFormatError
         For anything wrong with the source, the recipe or the target; nothing is then written.
     """
-    planned = plan(
-        source,
-        target,
-        scheme,
-        recipe=recipe,
-        rules=rules,
-        to=to,
-        dtype=dtype,
-        max_shard_size=max_shard_size,
-        pure=pure,
-    )
+    told = Options(scheme, recipe, tuple(rules), to, dtype, max_shard_size, pure, imatrix)
+    planned = plan(source, target, told)
     result = run(planned, threads=threads or cores(), overwrite=overwrite, progress=progress)
     return report(planned, result)

@@ -13,6 +13,7 @@ class ModelFacts:
     layers: int
     experts: int = 0
     heads_per_kv: int = 1
+    importance: bool = False  # whether matrices are encoded by importance
 
 
 Choose = Callable[[Mapping[str, tuple[int, ...]], ModelFacts], dict[str, str]]

@@ -83,11 +83,11 @@ class Registry:
             yield self._mixtures[name]
 
     def mixture(self, name: str) -> Mixture | None:
-        """The mixture of that name, if there is one."""
-        return self._mixtures.get(name)
+        """The mixture of that name, in any case, if there is one."""
+        return self._mixtures.get(name) or self._mixtures.get(name.lower())
 
     def parse(self, spec: str) -> Scheme:
-        """The scheme that ``id:option=value,…`` asks for.
+        """The scheme that ``id:option=value,…`` asks for; the id in any case.
 
         Raises
         ------
@@ -112,12 +112,17 @@ class Registry:
         return self._claims.get(name, [])
 
     def _class(self, name: str) -> type[Scheme]:
-        claims = self._claimed(name)
+        claims = self._claimed(name) or self._claimed(name.lower())
         if len(claims) > 1 and not claims[0].plugin.ours:
             raise SchemeError(_both(name, claims), hint="uninstall one of them, or do not name its file")
         if claims:
             return claims[0].scheme
-        near = difflib.get_close_matches(name, self._schemes, 3)
+        if self.mixture(name) is not None:
+            raise SchemeError(
+                f"{name} is a mixture of types for GGUF, not a scheme for every format",
+                hint="name a target that ends in .gguf, or choose a type, such as q4_k",
+            )
+        near = difflib.get_close_matches(name.lower(), self._schemes, 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`qformat schemes` lists what there is"
         if self.broken():
             hint += "; `qformat plugins` shows plugins that did not load"

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from conftest import weights
 from llama_cpp import llama_cpp as api
+from test_imatrix import write_gguf as write_imatrix
 
 import qformat
 from qformat.convert.recipe import Rule
+from qformat.files.imatrix import read_imatrix
 from qformat.schemes.coder import decode, encode
 from qformat.schemes.registry import registry
 
@@ -63,9 +65,24 @@ def random_model(path: Path, *, layers: int, hidden: int = 256, ffn: int = 512, 
     return path
 
 
-def llama_quantize(source: Path, target: Path, file_type: int, *, pure: bool = False) -> None:
+class ImatrixData(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+def llama_quantize(
+    source: Path,
+    target: Path,
+    file_type: int,
+    *,
+    pure: bool = False,
+    means: dict[str, np.ndarray] | None = None,
+) -> None:
     params = api.llama_model_quantize_default_params()
     params.ftype, params.pure, params.nthread = file_type, pure, 2
+    if means is not None:
+        rows = [ImatrixData(n.encode(), v.ctypes.data, v.size) for n, v in means.items()]
+        table = (ImatrixData * (len(rows) + 1))(*rows, ImatrixData(None, None, 0))
+        params.imatrix = ctypes.cast(table, type(params.imatrix))
     assert api.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) == 0
 
 
@@ -84,6 +101,20 @@ def test_a_mixture_is_llama_quantizes_to_the_bit(model, tmp_path, mixture):
     ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
     qformat.convert(model, ours, mixture, to="gguf")
     llama_quantize(model, theirs, FILE_TYPES[mixture])
+    assert tensors(ours) == tensors(theirs)
+
+
+@pytest.mark.parametrize(
+    "mixture", ["q2_k_s", "q2_k", "q3_k_l", "q4_0", "q5_0", "q4_k_m", "iq4_nl", "iq4_xs"]
+)
+def test_a_mixture_is_llama_quantizes_to_the_bit_with_importance_too(model, tmp_path, mixture):
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    shapes = {t.name: t.shape[0] for t in gguf.GGUFReader(model).tensors if t.name.startswith("blk.")}
+    means = {n: importance(i, int(cols)) for i, (n, cols) in enumerate(shapes.items()) if "norm" not in n}
+    matrix = write_imatrix(tmp_path / "imatrix.gguf", means)
+    qformat.convert(model, ours, mixture, imatrix=matrix)
+    means = {n: v[0] for n, v in read_imatrix(matrix).entries.items()}  # sums and counts round
+    llama_quantize(model, theirs, FILE_TYPES[mixture], means=means)
     assert tensors(ours) == tensors(theirs)
 
 

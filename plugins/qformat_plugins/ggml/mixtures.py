@@ -1,4 +1,4 @@
-"""The mixtures of llama-quantize: which tensor gets which type, without an importance matrix.
+"""The mixtures of llama-quantize: which tensor gets which type, with an importance matrix and without.
 
 The choices are llama.cpp's (``src/llama-quant.cpp``), for dense models and for mixtures of
 experts: more bits for attention's values and the feed-forward's way back, which suffer most, in
@@ -74,6 +74,14 @@ def _shared(kind: str, rest: str | None = None) -> _Choice:
     return lambda place: kind if place.facts.heads_per_kv >= 4 else rest
 
 
+def _with_importance(choice: _Choice) -> _Choice:
+    return lambda place: choice(place) if place.facts.importance else None
+
+
+def _without_importance(choice: _Choice) -> _Choice:
+    return lambda place: None if place.facts.importance else choice(place)
+
+
 def _none(_place: _Place) -> str | None:
     return None
 
@@ -91,10 +99,10 @@ class _Rules:
 
 
 _MIXTURES: dict[str, _Rules] = {
-    "q4_0": _Rules(2, "q4_0"),
+    "q4_0": _Rules(2, "q4_0", ffn_down=_with_importance(_first(8, "q4_1"))),
     "q4_1": _Rules(3, "q4_1"),
     "q8_0": _Rules(7, "q8_0"),
-    "q5_0": _Rules(8, "q5_0"),
+    "q5_0": _Rules(8, "q5_0", ffn_down=_with_importance(_first(8, "q5_1"))),
     "q5_1": _Rules(9, "q5_1"),
     "q2_k": _Rules(10, "q2_k", _shared("q4_k", "q3_k"), _always("q3_k"), _always("q3_k")),
     "q3_k_s": _Rules(11, "q3_k"),
@@ -108,8 +116,8 @@ _MIXTURES: dict[str, _Rules] = {
     "q5_k_m": _Rules(17, "q5_k", _more("q6_k"), _more("q6_k")),
     "q6_k": _Rules(18, "q6_k"),
     "q2_k_s": _Rules(21, "q2_k", _shared("q4_k"), _first(8, "q4_k")),
-    "iq4_nl": _Rules(25, "iq4_nl", _shared("q5_k"), _first(8, "q5_k")),
-    "iq4_xs": _Rules(30, "iq4_xs", _shared("q5_k"), _first(8, "q5_k")),
+    "iq4_nl": _Rules(25, "iq4_nl", _shared("q5_k"), _without_importance(_first(8, "q5_k"))),
+    "iq4_xs": _Rules(30, "iq4_xs", _shared("q5_k"), _without_importance(_first(8, "q5_k"))),
     "tq1_0": _Rules(36, "tq1_0", embedding="q4_k"),
     "tq2_0": _Rules(37, "tq2_0", embedding="q4_k"),
 }

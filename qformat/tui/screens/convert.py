@@ -181,15 +181,15 @@ class ConvertScreen(Page):
 
 
 def _planned(source: Path, target: Path, scheme: str, rules: list[str], to: str) -> tuple[Any, Any]:
+    from qformat.convert.options import Options
     from qformat.convert.recipe import parse_rule
     from qformat.convert.report import report
     from qformat.convert.verbs import plan
 
-    chosen = [parse_rule(r) for r in rules]
-    if to == "safetensors":
-        found = plan(source, target, to=to)
-    else:
-        found = plan(source, target, scheme or None, rules=chosen, to=to)
+    told = Options(to=to)
+    if to != "safetensors":
+        told = Options(scheme or None, rules=tuple(parse_rule(r) for r in rules), to=to)
+    found = plan(source, target, told)
     return found, report(found)
 
 

@@ -138,3 +138,22 @@ def test_refuses_to_encode_what_it_only_decodes(name):
 @pytest.mark.parametrize("name", ALL)
 def test_sensitive_tensors_get_eight_bits(name):
     assert registry().parse(name).sensitive() == "q8_0"
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q6_k", "iq4_nl"])
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_bad_values_are_found_wherever_they_are(name, bad):
+    scheme = registry().parse(name)
+    for place in (0, 1, 30, scheme.block_size - 1):
+        values = np.ones((4, scheme.block_size), np.float32)
+        values[2, place] = bad
+        with pytest.raises(DataError) as caught:
+            coder.encode(scheme, values)
+        assert caught.value.at == (2, place)
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q4_0", "q4_1", "q4_k", "q6_k", "iq4_xs"])
+def test_scales_that_overflow_are_errors(name):
+    scheme = registry().parse(name)
+    with pytest.raises(DataError, match="too large"):
+        coder.encode(scheme, np.linspace(-1e30, 1e30, scheme.block_size, dtype=np.float32)[None])

@@ -60,8 +60,8 @@ def encode_tile(
         values = values.view(np.uint16)
     blocks, mask = _fill(kern, values)
     spread = _weights(kern, values, dtype, weights) if weights is not None and kern.scheme.weighted else None
-    items, sums, peak = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
-    if not peak < np.inf:
+    items, sums, finite = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
+    if not finite:
         _refuse_values(values, dtype)
     count = rows * -(-cols // kern.block)
     _check_planes(kern, items, count, values, dtype)

@@ -25,25 +25,50 @@ def bits_float(words: Any) -> Any:
     return lax.bitcast_convert_type(words, jnp.float32)
 
 
-def largest_magnitude(values: Any) -> Any:
-    """``max(abs(values))`` along the last axis, which stays.
+def first_extreme(values: Any) -> Any:
+    """The element of the largest magnitude along the last axis, which stays; the first of +m and -m.
 
-    Magnitudes are in the order of their bits, and a maximum of integers vectorizes; one of
-    floats, which must heed NaN, does not. A NaN is the largest.
+    Such ties are common among weights that were bfloat16 once. A NaN is larger than all else.
     """
-    return bits_float(jnp.max(float_bits(values) & _MAGNITUDE, axis=-1, keepdims=True))
+    return bits_float(lax.platform_dependent(float_bits(values), cpu=_in_order, default=_by_place))
+
+
+def _in_order(words: Any) -> Any:
+    """XLA's CPU backend reduces from the first element to the last, and vectorizes over rows."""
+
+    def larger(a: Any, b: Any) -> Any:
+        return jnp.where((a & _MAGNITUDE) >= (b & _MAGNITUDE), a, b)
+
+    return lax.reduce(words, jnp.int32(0), larger, (words.ndim - 1,))[..., None]
+
+
+def _by_place(words: Any) -> Any:
+    place = jnp.argmax(words & _MAGNITUDE, axis=-1, keepdims=True)
+    return jnp.take_along_axis(words, place, axis=-1)
+
+
+def largest_magnitude(values: Any) -> Any:
+    """``max(abs(values))`` along the last axis, which stays. A NaN is the largest."""
+    return jnp.abs(first_extreme(values))
 
 
 def smallest_and_largest(values: Any) -> tuple[Any, Any]:
-    """``min(values)`` and ``max(values)`` along the last axis, which stays; by integers, as above."""
+    """``min(values)`` and ``max(values)`` along the last axis, which stays.
+
+    They are found among integers in the order of the values: a NaN is the smallest or largest by
+    its sign, where a maximum of floats would pass it over. Both at once become one loop.
+    """
 
     def ordered(words: Any) -> Any:
         return words ^ ((words >> 31) & _MAGNITUDE)
 
+    def wider(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
+        return jnp.where(a[0] <= b[0], a[0], b[0]), jnp.where(a[1] >= b[1], a[1], b[1])
+
     keys = ordered(float_bits(values))
-    low = jnp.min(keys, axis=-1, keepdims=True)
-    high = jnp.max(keys, axis=-1, keepdims=True)
-    return bits_float(ordered(low)), bits_float(ordered(high))
+    ends = (jnp.int32(2**31 - 1), jnp.int32(-(2**31)))
+    low, high = lax.reduce((keys, keys), ends, wider, (values.ndim - 1,))
+    return bits_float(ordered(low))[..., None], bits_float(ordered(high))[..., None]
 
 
 def rounded(values: Any, low: Any, high: Any) -> Any:

@@ -26,6 +26,7 @@ class Q8_0(Ggml):  # noqa: N801  the names are ggml's
     id, block, size = "q8_0", 32, 34
     summary = "8-bit symmetric, block 32 (ggml)"
     fields = (f16("d", 0), Field("qs", 16, 8, 32, "int"))
+    bad_values_show = True  # in the scale, as in all of these types
 
     def equivalent(self) -> Equivalent:
         return Equivalent(Affine(Codes(8, signed=True), Floats("F16")), (("qs",),))
@@ -42,7 +43,8 @@ class Q8_0(Ggml):  # noqa: N801  the names are ggml's
             rounded_away,
         )
 
-        scale = divided(largest_magnitude(blocks), 127, hidden_zero(blocks))
+        (largest,) = materialized(largest_magnitude(blocks))
+        scale = divided(largest, 127, hidden_zero(blocks))
         scale, inverse = materialized(scale, _inverse(scale))
         return {"d": scale, "qs": rounded_away(blocks * inverse, -128, 127).astype(jnp.int8)}
 
@@ -56,6 +58,7 @@ class Symmetric(WeightedRows):
 
     block: ClassVar[int] = 32
     bits: ClassVar[int]
+    bad_values_show: ClassVar[bool] = True
 
     def equivalent(self) -> Equivalent:
         codes = Codes(self.bits, signed=True)
@@ -64,12 +67,12 @@ class Symmetric(WeightedRows):
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         import jax.numpy as jnp
 
-        from qformat.schemes.numerics import hidden_zero, materialized
+        from qformat.schemes.numerics import first_extreme, hidden_zero, materialized
 
         top = 2 ** (self.bits - 1)
         if weights is not None:
             return self._searched(blocks, weights, top)
-        scale = _first_extreme(blocks) * jnp.float32(-1 / top)
+        scale = first_extreme(blocks) * jnp.float32(-1 / top)
         scale, inverse = materialized(scale, _inverse(scale))
         steps = (blocks * inverse + hidden_zero(blocks)) + jnp.float32(top + 0.5)
         codes = jnp.minimum(steps.astype(jnp.int32), 2 * top - 1)
@@ -134,6 +137,7 @@ class ScaleAndMin(WeightedRows):
 
     block: ClassVar[int] = 32
     bits: ClassVar[int]
+    bad_values_show: ClassVar[bool] = True
 
     def equivalent(self) -> Equivalent:
         return Equivalent(ScaleMin(Codes(self.bits), Floats("F16"), Floats("F16")), CODES[self.bits])
@@ -213,25 +217,6 @@ def _inverse(scale: Any) -> Any:
     import jax.numpy as jnp
 
     return jnp.where(scale != 0, 1 / scale, 0)
-
-
-def _first_extreme(blocks: Any) -> Any:
-    """The element of the largest magnitude, ``[n, 1]``; of +m and -m in one block the first.
-
-    Ties are common among weights that were bfloat16 once. The place of an element and its sign
-    make one key, and the least key among the largest elements tells the sign.
-    """
-    import jax.numpy as jnp
-    from jax import lax
-
-    from qformat.schemes.numerics import bits_float, float_bits
-
-    bits = float_bits(blocks)
-    size = jnp.max(bits & 0x7FFFFFFF, axis=1, keepdims=True)
-    place = lax.broadcasted_iota(jnp.int32, blocks.shape, 1) * 2
-    key = jnp.where((bits & 0x7FFFFFFF) == size, place - (bits >> 31), 2 * blocks.shape[1])
-    sign = jnp.where(size == 0, 0, jnp.min(key, axis=1, keepdims=True) << 31)  # zeros have none
-    return bits_float(size | sign)
 
 
 def _codes(codes: Any, bits: int) -> dict[str, Any]:

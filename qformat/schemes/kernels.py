@@ -33,7 +33,7 @@ from qformat.schemes.scheme import Scheme
 
 TILE = 1 << 20  # weights
 NO_FLOOR = np.float32(-np.inf)
-INFINITY = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80}  # its bits
+INFINITY = {"F32": 0x7F800000, "BF16": 0x7F80}  # its bits
 
 Items = Mapping[str, NDArray[Any]]
 
@@ -98,6 +98,12 @@ def widen(raw: Any, dtype: str) -> Any:
     if dtype == "BF16":
         return lax.bitcast_convert_type(raw.astype(jnp.uint32) << 16, jnp.float32)
     return raw.astype(jnp.float32)
+
+
+@functools.cache
+def _widening() -> Any:
+    """Widens binary16 in a call of its own: fused into a reduction, it would go one at a time."""
+    return jit(lambda raw: raw.astype(jnp.float32))
 
 
 def pack(codes: Any, bits: int) -> Any:
@@ -266,6 +272,8 @@ class Kernel:
         Returns the planes, the sums if ``figures``, and whether all values are finite; true for a
         scheme whose planes show that.
         """
+        if dtype == "F16":
+            values, dtype = _widening()(values), "F32"
         items, sums, peaks = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
         out = {name: np.asarray(array) for name, array in items.items()}
         if self.record:

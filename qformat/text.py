@@ -22,6 +22,19 @@ def line(text: object) -> str:
     return clean(text).replace("\n", "\\n")
 
 
+def quoted(piece: bytes) -> str:
+    r"""A token's bytes in quotes, on one line, with nothing in it that can act on a terminal.
+
+    >>> quoted(b" a\x1b[0m\n"), quoted(b"\xe2\x80")
+    ("' a\\x1b[0m\\n'", "'\\xe2\\x80'")
+    """
+    try:
+        text = clean(piece.decode().replace("\\", "\\\\"))
+    except UnicodeDecodeError:
+        text = "".join(f"\\x{b:02x}" for b in piece)
+    return "'" + text.replace("\n", "\\n") + "'"
+
+
 def size(count: float) -> str:
     """Bytes for people.
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import qformat
 from qformat.model import open_model
-from qformat.model.chat import LOOP_TIMES, LOOP_TOKENS, Conversation, parting, repeats, side_by_side
+from qformat.model.chat import Conversation, side_by_side
 from qformat.model.chat_template import ChatTemplate, TemplateError, load_chat_template
+from qformat.model.reply import LOOP_TIMES, LOOP_TOKENS, Reply, parting, parting_words, repeats
 from qformat.model.tokenizer_loading import load_tokenizer
 
 VILLAGE = Path(__file__).parents[1] / "samples" / "village"
@@ -144,10 +145,32 @@ def test_loops_are_found(before, run, times):
     assert not repeats([*range(100, 100 + len(ids))])
 
 
+def said(*pieces: bytes, clock: float = 1.0) -> Reply:
+    reply = Reply()
+    for piece in pieces:
+        reply.add(piece[0], piece, piece.decode("latin-1"), clock)
+    return reply
+
+
 def test_where_replies_part():
-    assert parting([1, 2, 3], [1, 2, 3]) is None
-    assert parting([1, 2, 3], [1, 4, 3]) == 1
-    assert parting([1, 2], [1, 2, 3]) == 2
+    assert parting(said(b"a", b"b"), said(b"a", b"b")) is None
+    assert parting_words(said(b"a"), said(b"a")) == "Both say the same, all 1 tokens."
+    assert parting(said(b"a", b"b", b"c"), said(b"a", b"\x1b", b"c")) == 1
+    assert (
+        parting_words(said(b"a", b"b"), said(b"a", b"\x1b")) == r"They part at token 2: 'b' against '\x1b'."
+    )
+    assert parting(said(b"a", b"b"), said(b"a", b"b", b"c")) == 2
+    assert parting_words(said(b"a"), said(b"a", b"b")) == "They part at token 2: the end against 'b'."
+
+
+def test_a_reply_knows_its_speed_and_where_its_tokens_are():
+    reply = said(b"a", b"bc", b"d", clock=0.5)
+    assert (reply.first_seconds, reply.tokens_per_second) == (0.5, 2.0)
+    assert [reply.text[at:] for at in reply.places] == ["abcd", "bcd", "d"]
+    assert said(b"a").tokens_per_second is None
+    kept = reply.copy()
+    reply.add(1, b"e", "e", 1)
+    assert (kept.text, kept.ids) == ("abcd", [97, 98, 100])
 
 
 def test_a_conversation_knows_what_was_said(talk):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.chat_view import show_parting, show_remarks, viewer
-from qformat.cli.text import say, show_json
+from qformat.cli.chat_view import show_remarks, viewer
+from qformat.cli.text import say, show, show_json
 from qformat.errors import FormatError
 
 if TYPE_CHECKING:
-    from qformat.model.chat import Conversation, Reply
+    from qformat.model.chat import Conversation
+    from qformat.model.reply import Reply
 
 SCHEMA = 1
 
@@ -66,6 +67,8 @@ def chat(model: str, against: str | None, **options: Any) -> None:
     the first token at which the answers part is shown. Answers that repeat themselves or are empty
     are told. Templates run confined; nothing that a model says can act on the terminal.
     """
+    from qformat.model.reply import parting_words
+
     talks = [_conversation(m, options) for m in ([model] if against is None else [against, model])]
     labels = [str(t.model.checkpoint.path) for t in talks]
     sampling = {k: options[k] for k in ("max_new", "temperature", "top_k", "top_p", "min_p", "seed")}
@@ -80,31 +83,24 @@ def chat(model: str, against: str | None, **options: Any) -> None:
         if not options["as_json"]:
             show_remarks(labels, replies)
             if len(replies) == 2:
-                show_parting(talks[0].tokenizer, replies)
+                show(parting_words(*replies))
     if options["as_json"]:
         show_json({"schema": SCHEMA, "models": labels, "sampling": sampling, "turns": turns})
 
 
 def _conversation(source: str, options: dict[str, Any]) -> Conversation:
-    from qformat.files.opening import open_checkpoint
-    from qformat.model import open_model
-    from qformat.model.chat import Conversation
-    from qformat.model.chat_template import ChatTemplate, TemplateError, load_chat_template
-    from qformat.model.tokenizer_loading import load_tokenizer
+    from qformat.model.chat import open_conversation
+    from qformat.model.chat_template import TemplateError
 
-    checkpoint = open_checkpoint(source)
-    tokenizer = load_tokenizer(checkpoint)
-    template = None
-    if options["template"] is not None:
-        template = ChatTemplate(_read(options["template"]), tokenizer.names)
-    elif not options["raw"]:
-        template = load_chat_template(checkpoint, tokenizer)
-        if template is None:
-            raise TemplateError(
-                "the model has no chat template", file=source,
-                hint="--raw goes on from the text as it is, --template FILE takes a template",
-            )  # fmt: skip
-    return Conversation(open_model(checkpoint, options["dtype"]), tokenizer, template, options["system"])
+    template = None if options["template"] is None else _read(options["template"])
+    talk = open_conversation(source, options["dtype"], template=template, raw=options["raw"])
+    if talk.template is None and not options["raw"]:
+        raise TemplateError(
+            "the model has no chat template", file=source,
+            hint="--raw goes on from the text as it is, --template FILE takes a template",
+        )  # fmt: skip
+    talk.system = options["system"]
+    return talk
 
 
 def _read(path: Path) -> str:
@@ -151,12 +147,12 @@ def _answer(
 
 
 def _json(labels: list[str], text: str, replies: list[Reply]) -> dict[str, Any]:
-    from qformat.model.chat import parting
+    from qformat.model.reply import parting
 
     found: dict[str, Any] = {
         "prompt": text,
         "replies": [{"model": m, **r.to_json()} for m, r in zip(labels, replies, strict=True)],
     }
     if len(replies) == 2:
-        found["parts_at"] = parting(replies[0].ids, replies[1].ids)
+        found["parts_at"] = parting(*replies)
     return found

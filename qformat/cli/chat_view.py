@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qformat.cli.text import clean, line, show
-from qformat.cli.tokenize_command import shown
 
 if TYPE_CHECKING:
-    from qformat.model.chat import Reply
-    from qformat.model.tokenizer import Tokenizer
+    from qformat.model.reply import Reply
 
 Show = Callable[[list["Reply"]], None]
 
@@ -95,15 +93,3 @@ def show_remarks(labels: list[str], replies: list[Reply]) -> None:
         name = f"{line(label)}: " if len(labels) > 1 else ""
         if reply.remark:
             click.echo(f"({name}{reply.remark})", err=True)
-
-
-def show_parting(tokenizer: Tokenizer, replies: list[Reply]) -> None:
-    """The first token at which two answers differ."""
-    from qformat.model.chat import parting
-
-    at = parting(replies[0].ids, replies[1].ids)
-    if at is None:
-        show(f"Both say the same, all {len(replies[0].ids)} tokens.")
-        return
-    named = [shown(tokenizer.pieces([r.ids[at]])[0]) if at < len(r.ids) else "the end" for r in replies]
-    show(f"They part at token {at + 1}: {named[0]} against {named[1]}.")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import clean, show, show_json
+from qformat.cli.text import show, show_json
 from qformat.errors import FormatError
+from qformat.text import quoted
 
 if TYPE_CHECKING:
     from qformat.model.tokenizer import Tokenizer
@@ -75,31 +76,13 @@ def _read(file: Path | None) -> str:
         raise FormatError(f"cannot be read: {error.strerror}", file=file) from None
 
 
-def shown(piece: bytes) -> str:
-    r"""A token's bytes in quotes, on one line, with nothing in it that can act on a terminal.
-
-    >>> shown(b" a\x1b[0m\n"), shown(b"\xe2\x80")
-    ("' a\\x1b[0m\\n'", "'\\xe2\\x80'")
-    """
-    text = piece.decode(errors="backslashreplace") if _whole(piece) else "".join(f"\\x{b:02x}" for b in piece)
-    return "'" + clean(text.replace("\\", "\\\\") if _whole(piece) else text).replace("\n", "\\n") + "'"
-
-
-def _whole(piece: bytes) -> bool:
-    try:
-        piece.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _rows(tokenizer: Tokenizer, ids: list[int]) -> Iterator[str]:
     wide = max([2, *(len(str(i)) for i in ids)])
     places = len(str(len(ids)))
     for at, (number, piece) in enumerate(zip(ids, tokenizer.pieces(ids), strict=True)):
         control = number in tokenizer.controls
         colour = "magenta" if control else _COLOURS[at % len(_COLOURS)]
-        yield f"{at:>{places}}  {number:>{wide}}  {click.style(shown(piece), fg=colour, bold=control)}"
+        yield f"{at:>{places}}  {number:>{wide}}  {click.style(quoted(piece), fg=colour, bold=control)}"
 
 
 def _per_token(text: str, ids: list[int]) -> float | None:

@@ -29,15 +29,15 @@ class Sampling:
     min_p: float = 0.0
 
     def __post_init__(self) -> None:
-        good = {
-            "temperature": 0 <= self.temperature < np.inf,
-            "top_k": self.top_k >= 0,
-            "top_p": 0 < self.top_p <= 1,
-            "min_p": 0 <= self.min_p <= 1,
+        ranges = {
+            "temperature": (0 <= self.temperature < np.inf, "a number from 0 on"),
+            "top_k": (self.top_k >= 0, "a whole number from 0 on; 0 keeps all"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "min_p": (0 <= self.min_p <= 1, "from 0 to 1"),
         }
-        for name, fits in good.items():
+        for name, (fits, what) in ranges.items():
             if not fits:
-                raise QFormatError(f"{name} cannot be {getattr(self, name)}", hint="see --help for its range")
+                raise QFormatError(f"{name} cannot be {getattr(self, name)}", hint=f"it is {what}")
 
     def choose(self, logits: NDArray[np.float32], random: np.random.Generator) -> int:
         """The next token, from logits ``[vocabulary]``."""

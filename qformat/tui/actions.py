@@ -51,6 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("browser.lab", "l", "Lab", "Try out the ideas of quantization on the values of the chosen tensor."),
     Action("browser.convert", "v", "Convert", "Quantize this model, or write it in another format."),
     Action("browser.evaluate", "e", "Evaluate", "Perplexity, and how far this model is from its original."),
+    Action("browser.chat", "h", "Chat", "Talk with this model, and with its original beside it."),
     # --- converting
     Action("convert.run", "ctrl+r", "Convert", "Write the target as planned."),
     Action("convert.format", "ctrl+t", "Format", "Container, GGUF, plain numbers: the next one."),
@@ -60,6 +61,17 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluate.layers", "ctrl+l", "By layer", "Also say what each layer adds to the divergence, which takes longer."),
     Action("evaluate.view", "ctrl+t", "View", "Curve and figures, layers, or the text tinted by each token's divergence."),
     Action("evaluate.next", "tab", "Next field", "Go round text, original and windows."),
+    # --- talking
+    Action("chat.say", "enter", "Say", "Say what is typed; the answer comes token by token, and Escape stops it."),
+    Action("chat.beside", "ctrl+g", "Beside", "Choose a model to answer beside this one, or do without it."),
+    Action("chat.settings", "ctrl+s", "Settings", "Show or hide the settings: temperature and what else chooses tokens."),
+    Action("chat.new", "ctrl+n", "New", "Begin a new conversation; what was said is forgotten."),
+    Action("chat.template", "ctrl+t", "Template", "Use the chat template, or go on from the text as it is; begins anew."),
+    Action("chat.earlier", "up", "Said before", "What you said before, to say it again.", footer=False),
+    Action("chat.later", "down", "Said after", "What you said after that.", footer=False),
+    Action("chat.page_up", "pageup", "Scroll up", "Back in the conversation.", footer=False),
+    Action("chat.page_down", "pagedown", "Scroll down", "On in the conversation.", footer=False),
+    Action("chat.next", "tab", "Next field", "Go round the conversation, the line to type in and the settings.", footer=False),
     # --- one tensor
     Action("tensor.view", "tab", "Next view", "Histograms, map, values: one after the other."),
     Action("tensor.histograms", "h", "Histograms", "How values, codes and scales are spread."),

@@ -42,6 +42,7 @@ class QFormatApp(App[None]):
         "styles/lab.tcss",
         "styles/compare.tcss",
         "styles/work.tcss",
+        "styles/chat.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

@@ -89,6 +89,11 @@ class Page(Screen[None]):
             self._jobs[name].stop()
         self.keys_changed()
 
+    def finish(self, name: str) -> None:
+        """Ask a job to end with what it has."""
+        if name in self._jobs:
+            self._jobs[name].finish()
+
     def stop_all(self) -> None:
         """Give up everything that this screen computes."""
         for job in self._jobs.values():

@@ -226,9 +226,9 @@ class Browser(Page):
             return "no file is open" if self.has_class("-fault", "-nothing") else "the file is being opened"
         if verb == "inside" and self.query_one(TensorTable).current is None:
             return "no tensor is in the list"
-        if verb in ("convert", "evaluate") and not self.checkpoint.tensors:
+        if verb in ("convert", "evaluate", "chat") and not self.checkpoint.tensors:
             return "this file has no tensors"
-        if verb == "tokens" and not _may_have_tokens(self.checkpoint):
+        if verb in ("tokens", "chat") and not _may_have_tokens(self.checkpoint):
             return "this file carries no tokenizer"
         return None
 
@@ -349,6 +349,13 @@ class Browser(Page):
 
         assert self.checkpoint is not None
         self.app.push_screen(EvaluateScreen(self.checkpoint))
+
+    def do_chat(self) -> None:
+        """Push a conversation."""
+        from qformat.tui.screens.chat import ChatScreen
+
+        assert self.checkpoint is not None
+        self.app.push_screen(ChatScreen(self.checkpoint))
 
     def do_original(self) -> None:
         """Choose the original."""

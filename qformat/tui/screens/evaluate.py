@@ -255,7 +255,7 @@ class EvaluateScreen(Page):
     def do_back(self) -> None:
         """End a measurement and keep what is known; else leave."""
         if self.is_busy("measure"):
-            self._jobs["measure"].finish()
+            self.finish("measure")
             self.query_one("#evaluate-state", Static).update("ending …")
         else:
             self.app.pop_screen()

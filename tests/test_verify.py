@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import save_bf16, tiny_model, weights
+from safetensors.numpy import save_file
+from test_gguf_convert import write_model
 
 import qformat
 from qformat.convert.recipe import Rule
-from qformat.errors import QFormatError
+from qformat.errors import FormatError, QFormatError
 
 
 def is_whole(path) -> bool:
@@ -134,3 +136,38 @@ def test_spare_bits_must_be_zero_even_under_a_matching_digest(tmp_path):
     faults = [f.what for f in qformat.verify(target).faults]
     assert any("spare bits" in what for what in faults)
     assert any("digest" in what for what in faults)
+
+
+@pytest.mark.parametrize("kind", ["gguf", "safetensors", "container"])
+def test_a_file_that_is_cut_short_while_it_is_open_is_an_error_and_no_signal(model, tmp_path, kind):
+    path = tmp_path / ("x.gguf" if kind == "gguf" else "x.safetensors")
+    if kind == "gguf":
+        write_model(path, layers=1)
+    elif kind == "container":
+        qformat.convert(model, path, "sym4")
+    else:
+        qformat.convert(model, path, to="safetensors")
+    checkpoint = qformat.open(path)
+    name, plane = [(n, p) for n, i in checkpoint.tensors.items() for p in i.planes][-1]
+    assert checkpoint.plane(name, plane).size
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(FormatError, match="was cut short while it was read") as caught:
+        checkpoint.plane(name, plane)
+    assert str(path) in str(caught.value)
+    with pytest.raises(FormatError):
+        qformat.verify(path)
+
+
+def test_many_tiny_tensors_are_all_checked(tmp_path):
+    arrays = {f"t{i}": np.full(8, i, np.float32) for i in range(1500)}
+    save_file(arrays, tmp_path / "in.safetensors")
+    target = tmp_path / "out.safetensors"
+    qformat.convert(tmp_path / "in.safetensors", target, rules=[Rule("*", "keep")])
+    assert qformat.verify(target).ok
+    raw = bytearray(target.read_bytes())
+    places = [qformat.open(target).tensors[f"t{i}"].planes[""].data_offset for i in (3, 700, 1499)]
+    for at in places:
+        raw[at] ^= 1
+    target.write_bytes(raw)
+    assert {f.tensor for f in qformat.verify(target).faults} == {"t3", "t700", "t1499"}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from qformat.cli.text import line
+
+REFRESH = 0.05  # seconds
 
 
 @contextlib.contextmanager
@@ -38,7 +41,15 @@ def bar(label: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[in
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total, name="")
 
+        waiting, last = 0, 0.0
+
         def advance(done: int, name: str) -> None:
-            progress.update(task, advance=done, name=line(name)[-40:])
+            """To tell the bar costs more than many a small tensor: now and then is enough for the eye."""
+            nonlocal waiting, last
+            waiting += done
+            if (now := time.monotonic()) - last >= REFRESH:
+                progress.update(task, advance=waiting, name=line(name)[-40:])
+                waiting, last = 0, now
 
         yield advance
+        progress.update(task, advance=waiting)

@@ -16,6 +16,8 @@ from qformat.files.container import Container
 from qformat.files.opening import Source, opened
 from qformat.files.strict_json import canonical, parse_file
 
+RUN_BYTES, RUN_ARRAYS = 1 << 20, 512  # checked by a thread at a time
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -95,16 +97,30 @@ def _container_faults(
         return Fault(str(array.file), _tensor_of(container, array), fault) if fault else None
 
     with ThreadPoolExecutor(threads) as pool:
-        for array, fault in zip(stored, pool.map(check, stored), strict=True):
+        runs = list(_runs(stored))
+        for run, found in zip(runs, pool.map(lambda run: [check(a) for a in run], runs), strict=True):
             if progress:
-                progress(array.nbytes, array.name)
-            if fault:
-                yield fault
+                progress(sum(a.nbytes for a in run), run[-1].name)
+            yield from (fault for fault in found if fault)
     yield from _pad_faults(stored)
     yield from _spare_faults(container)
     for part in container.parts:
         yield from _spelling_faults(part)
     yield from _content_faults(container, stored)
+
+
+def _runs(stored: list[Stored]) -> Iterator[list[Stored]]:
+    """Arrays in runs of some size: to hand each tiny one to a thread would cost more than to check it."""
+    run: list[Stored] = []
+    size = 0
+    for array in stored:
+        run.append(array)
+        size += array.nbytes
+        if size >= RUN_BYTES or len(run) >= RUN_ARRAYS:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
 def _pad_faults(stored: list[Stored]) -> Iterator[Fault]:
@@ -136,7 +152,7 @@ _CAPITAL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u[0-9a-f]{0,3}[A-F]")
 def _spelling_faults(part: box.Part) -> Iterator[Fault]:
     """JSON has two spellings of one character that differ in a bit; only one is allowed."""
     file = str(part.file.path)
-    if _CAPITAL_ESCAPE.search(part.file.header):
+    if "\\u" in part.file.header and _CAPITAL_ESCAPE.search(part.file.header):
         yield Fault(file, None, "an escape in the header has a capital digit, which none is written with")
     for key, value in ((box.TENSORS, part.notes), (box.DIGESTS, part.digests)):
         if part.file.metadata[key] != canonical(value):

@@ -13,6 +13,7 @@ from qformat.blocks import dtypes
 from qformat.errors import FormatError
 from qformat.files import strict_json, undo
 from qformat.files.checkpoint import Stored
+from qformat.files.mapping import Map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,15 +143,13 @@ class Mapped:
     """The arrays of one or more safetensors files, mapped when first asked for."""
 
     def __init__(self) -> None:
-        self._maps: dict[Path, NDArray[Any]] = {}
+        self._maps: dict[Path, Map] = {}
 
     def bytes_of(self, stored: Stored) -> NDArray[Any]:
         """An array's bytes, as they are in the file."""
-        import numpy as np
-
         if stored.file not in self._maps:
-            self._maps[stored.file] = np.memmap(stored.file, np.uint8, "r").view(np.ndarray)
-        return self._maps[stored.file][stored.data_offset : stored.data_offset + stored.nbytes]
+            self._maps[stored.file] = Map(stored.file)
+        return self._maps[stored.file].bytes_of(stored)
 
     def array(self, stored: Stored) -> NDArray[Any]:
         """An array in its shape and dtype; read-only."""

@@ -41,7 +41,7 @@ class GGUFCheckpoint:
         self.digests: Mapping[str, str] = {}  # GGUF has none
         self.notes = tuple(note for s in shards for note in s.notes)
         self.tensors: Mapping[str, TensorInfo] = _joined(shards)
-        self._data = {s.path: s.data for s in shards}
+        self._maps = {s.path: s.map for s in shards}
 
     @classmethod
     def open(cls, path: Path) -> GGUFCheckpoint:
@@ -68,7 +68,7 @@ class GGUFCheckpoint:
 
     def stored_bytes(self, stored: Stored) -> NDArray[Any]:
         """The bytes of any stored array, mapped."""
-        return self._data[stored.file][stored.data_offset : stored.data_offset + stored.nbytes]
+        return self._maps[stored.file].bytes_of(stored)
 
     def plane(self, tensor: str, plane: str = "") -> NDArray[Any]:
         """One array of a tensor, mapped; ``blocks`` of a block type, the empty name of a plain one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from qformat.files.gguf import header as headers
 from qformat.files.gguf.cursor import CUT_SHORT
 from qformat.files.gguf.header import Header
 from qformat.files.gguf.place import Placed, notes, place
+from qformat.files.mapping import Map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class GGUFFile:
     header: Header
     placed: tuple[Placed, ...]
     tensors: Tensors
-    data: NDArray[Any] = field(repr=False)  # the whole file, mapped
+    map: Map = field(repr=False)
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -46,10 +46,16 @@ class GGUFFile:
             For anything that the format forbids: it names the key or tensor and the byte.
         """
         undo.check(path)
-        data = _map(path)
-        header = headers.parse(data, path)
-        placed = place(header, data.size)
-        return cls(path, header, placed, Tensors(placed, path), data, notes(header, placed, data.size))
+        file = _map(path)
+        header = headers.parse(file.data, path)
+        placed = place(header, file.data.size)
+        said = notes(header, placed, file.data.size)
+        return cls(path, header, placed, Tensors(placed, path), file, said)
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The whole file."""
+        return self.map.data
 
 
 class Tensors(Mapping[str, TensorInfo]):
@@ -72,13 +78,10 @@ class Tensors(Mapping[str, TensorInfo]):
         return len(self._placed)
 
 
-def _map(path: Path) -> NDArray[Any]:
-    import numpy as np
-
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            raise FormatError("the file is empty", file=path, hint=CUT_SHORT)
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+def _map(path: Path) -> Map:
+    if path.stat().st_size == 0:
+        raise FormatError("the file is empty", file=path, hint=CUT_SHORT)
+    return Map(path)
 
 
 def _describe(placed: Placed, path: Path) -> TensorInfo:

@@ -13,7 +13,7 @@ from jax import lax
 
 from qformat.families import ModelConfig
 from qformat.model.layers import Params, exact, linear, norm, softcap
-from qformat.model.rope import angles, turn
+from qformat.model.rope import turn
 
 QUERIES = 64  # scores are computed for so many positions at once: they stay in cache
 PARTS = 16  # at most, so that a long sequence does not take long to compile
@@ -26,12 +26,12 @@ Cache = Mapping[str, Any]
 class Positions:
     """Where a sequence stands: its first position, and how its pairs turn (None: not at all).
 
-    ``count`` says how many of its positions are real, where the rest are filling.
+    ``angles`` are the cosines and sines of all positions from 0 on. ``count`` says how many of the
+    sequence's positions are real, where the rest are filling.
     """
 
     start: Any
-    frequencies: Any = None
-    scale: Any = None
+    angles: tuple[Any, Any] | None = None
     count: Any = None
 
 
@@ -74,8 +74,9 @@ def queries_keys_values(
     q, k, v = (part.reshape(*x.shape[:2], -1, dim) for part in (q, k, v))
     if config.qk_norm is not None:
         q, k = _qk_norm(config, params, "attn_q_norm", q), _qk_norm(config, params, "attn_k_norm", k)
-    if positions.frequencies is not None:
-        cosine, sine = angles(positions.frequencies, positions.scale, positions.start, x.shape[1])
+    if positions.angles is not None:
+        here = partial(lax.dynamic_slice_in_dim, start_index=positions.start, slice_size=x.shape[1])
+        cosine, sine = (here(table) for table in positions.angles)
         q, k = turn(q, cosine, sine), turn(k, cosine, sine)
     return q, k, v, gates[0] if gates else None
 

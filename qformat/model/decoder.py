@@ -84,11 +84,10 @@ def wide_vectors() -> dict[str, bool | int | str]:
 
 @functools.partial(jax.jit, static_argnames=("config", "kind"))
 def compiled_block(
-    config: ModelConfig, kind: Kind, params: Params, hidden: Any, start: Any, turning: Any
+    config: ModelConfig, kind: Kind, params: Params, hidden: Any, start: Any, angles: Any
 ) -> Any:
     """`block`, compiled once for each kind of layer and shape of ``hidden``."""
-    frequencies, scale = (None, None) if turning is None else turning
-    return block(config, kind, params, hidden, Positions(start, frequencies, scale))[0]
+    return block(config, kind, params, hidden, Positions(start, angles))[0]
 
 
 @functools.partial(
@@ -100,12 +99,11 @@ def compiled_step(
     params: Params,
     hidden: Any,
     at: tuple[Any, Any],
-    turning: Any,
+    angles: Any,
     cache: Cache,
 ) -> tuple[Any, Cache]:
     """`block` with a cache, which is used up; ``at`` has the first position and how many are real."""
-    frequencies, scale = (None, None) if turning is None else turning
-    hidden, after = block(config, kind, params, hidden, Positions(at[0], frequencies, scale, at[1]), cache)
+    hidden, after = block(config, kind, params, hidden, Positions(at[0], angles, at[1]), cache)
     assert after is not None
     return hidden, after
 

@@ -11,7 +11,7 @@ from qformat.errors import QFormatError
 from qformat.model import decoder
 from qformat.model.decoder import Kind
 from qformat.model.model import Model
-from qformat.model.rope import layer_turning
+from qformat.model.rope import layer_angles
 from qformat.model.sampling import Sampling
 from qformat.model.weights import DTYPES
 
@@ -42,8 +42,7 @@ class Session:
         self._kinds = [Kind.of(config, i) for i in range(config.layers)]
         dtype = DTYPES[model.dtype]
         self._caches = [decoder.empty_cache(config, kind, room, dtype) for kind in self._kinds]
-        turns = (layer_turning(config, i, capacity) for i in range(config.layers))
-        self._turns = [None if t is None else (t.frequencies, t.scale) for t in turns]
+        self._angles = [layer_angles(config, i, capacity, room) for i in range(config.layers)]
 
     def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Read tokens; the logits ``[vocabulary]`` of the token after the last.
@@ -74,7 +73,7 @@ class Session:
             decoded = count > 1 and self.model.is_quantized
             params = self.model.weights.layer(i) if decoded else layer.params
             hidden, self._caches[i] = decoder.compiled_step(
-                layer.config, self._kinds[i], params, hidden, at, self._turns[i], self._caches[i]
+                layer.config, self._kinds[i], params, hidden, at, self._angles[i], self._caches[i]
             )
         self.tokens += [int(t) for t in ids]
         last: NDArray[np.float32] = np.asarray(hidden[0, count - 1])

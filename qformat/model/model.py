@@ -14,7 +14,7 @@ from qformat.families import ModelConfig
 from qformat.files.checkpoint import Checkpoint
 from qformat.model import decoder
 from qformat.model.decoder import Kind
-from qformat.model.rope import layer_turning
+from qformat.model.rope import layer_angles
 from qformat.model.weights import Dtype, Params, Weights
 from qformat.views.canonical import canonical
 
@@ -38,10 +38,9 @@ class Layer:
         if len(hidden) > step:
             parts = [self(hidden[i : i + step], start) for i in range(0, len(hidden), step)]
             return jnp.concatenate(parts)
-        turning = layer_turning(self.config, self.index, start + hidden.shape[1])
-        given = None if turning is None else (turning.frequencies, turning.scale)
+        angles = layer_angles(self.config, self.index, start + hidden.shape[1])
         kind = Kind.of(self.config, self.index)
-        return decoder.compiled_block(self.config, kind, self.params, hidden, np.int32(start), given)
+        return decoder.compiled_block(self.config, kind, self.params, hidden, np.int32(start), angles)
 
 
 @dataclass(frozen=True)

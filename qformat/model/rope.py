@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +79,10 @@ def _yarn(rope: Rope, scaling: RopeScaling, plain: Frequencies) -> Turning:
     return Turning((stretched * slow + plain * (1 - slow)).astype(np.float32), np.float32(scale))
 
 
-def angles(frequencies: Any, scale: Any, start: Any, length: int) -> tuple[Any, Any]:
-    """Cosine and sine for positions from ``start`` on, ``[length, pairs]`` each."""
-    positions = (start + jnp.arange(length)).astype(jnp.float32)
-    angle = positions[:, None] * frequencies
+@partial(jax.jit, static_argnames=("length",))
+def angles(frequencies: Any, scale: Any, length: int) -> tuple[Any, Any]:
+    """Cosine and sine for positions from 0 on, ``[length, pairs]`` each."""
+    angle = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies
     return jnp.cos(angle) * scale, jnp.sin(angle) * scale
 
 
@@ -93,8 +95,19 @@ def turn(x: Any, cosine: Any, sine: Any) -> Any:
     return jnp.concatenate([*turned, x[..., 2 * pairs :]], axis=-1)
 
 
-def layer_turning(config: ModelConfig, layer: int, length: int) -> Turning | None:
-    """How a layer turns, or None if it does not."""
+def layer_angles(config: ModelConfig, layer: int, length: int, room: int = 0) -> tuple[Any, Any] | None:
+    """`angles` of a layer in a sequence of ``length`` positions; None if it does not turn.
+
+    They go on to ``room`` positions if those are more. Layers share them: computed inside a layer, XLA
+    would compute them anew for every head.
+    """
     if config.rope is None or not config.has_rope(layer) or config.is_delta(layer):
         return None
-    return turning(config.rope, length, local=config.is_windowed(layer))
+    return _shared_angles(config.rope, length, max(length, room), local=config.is_windowed(layer))
+
+
+@lru_cache(maxsize=4)
+def _shared_angles(rope: Rope, length: int, room: int, *, local: bool) -> tuple[Any, Any]:
+    turns = turning(rope, length, local=local)
+    cosine, sine = angles(turns.frequencies, turns.scale, room)
+    return cosine, sine

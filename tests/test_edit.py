@@ -365,6 +365,97 @@ def test_a_container_refuses(tmp_path):
         qformat.edit(tmp_path / "g.safetensors", {"general.name": "x"})
 
 
+@pytest.fixture
+def box_set(tmp_path):
+    """A container in several files, with its index."""
+    arrays = {f"t{i}": np.full((16, 64), i + 1, np.float32) for i in range(9)}
+    save_file(arrays, tmp_path / "a.safetensors", {"format": "pt"})
+    folder = tmp_path / "box"
+    qformat.convert(tmp_path / "a.safetensors", folder, "sym8", max_shard_size=14_000)
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    return folder
+
+
+def files(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_a_container_of_several_files_stays_whole(box_set):
+    before, content = files(box_set), qformat.verify(box_set).content
+    done = qformat.edit(box_set, {"licence": "MIT"}, delete=["format"])
+    assert (done.in_place, done.written, done.nbytes) == (True, True, sum(map(len, before.values())))
+    assert [(c.key, c.before, c.after) for c in done.changes] == [
+        ("format", "pt", None),
+        ("licence", None, "MIT"),
+    ]
+    found = qformat.verify(box_set)
+    assert found.ok
+    assert found.content != content
+    for path in box_set.glob("*.safetensors"):
+        with safe_open(path, "np") as opened:
+            assert opened.metadata()["licence"] == "MIT"
+    index = next(box_set.glob("*.index.json"))
+    qformat.edit(index, {"format": "pt"}, delete=["licence"])
+    assert qformat.verify(box_set).content == content
+    assert files(box_set).keys() == before.keys()
+
+
+def test_a_container_of_several_files_refuses(box_set, tmp_path):
+    before = files(box_set)
+    with pytest.raises(TargetError, match="no room left: it would need") as caught:
+        qformat.edit(box_set, {"long": "x" * 5000})
+    assert "--keep" in caught.value.hint
+    with pytest.raises(TargetError, match="edited in place"):
+        qformat.edit(box_set, {"a": "b"}, output=tmp_path / "other")
+    with pytest.raises(IntegrityError, match="content digest") as caught:
+        qformat.edit(min(box_set.glob("*.safetensors")), {"a": "b"})
+    assert "shard of a set" in caught.value.hint
+    index = next(box_set.glob("*.index.json"))
+    index.write_bytes(index.read_bytes().replace(b"qformat.content", b"qformat.contend"))
+    qformat.edit(box_set, {"a": "b"}, dry_run=True)
+    content = qformat.open(box_set).metadata["qformat.content"].encode()
+    index.write_bytes(index.read_bytes().replace(content, b"0" * 64))
+    with pytest.raises(IntegrityError, match="index does not have"):
+        qformat.edit(box_set, {"a": "b"})
+    assert {n: d for n, d in files(box_set).items() if n != index.name} == {
+        n: d for n, d in before.items() if n != index.name
+    }
+
+
+@pytest.mark.parametrize("write", range(1, 8))
+def test_a_kill_in_an_edit_of_a_set_is_undone(box_set, write):
+    old = files(box_set)
+    told = KILL.replace('"general.name": "new name", "llama.context_length": 7', '"licence": "MIT"')
+    done = subprocess.run([sys.executable, "-c", told, box_set, str(write)], check=False)
+    if done.returncode == 0:  # so many writes there were not
+        assert write > len(old) + 1
+        return
+    assert done.returncode == -9
+    if write > 1:
+        with pytest.raises(FormatError, match="cut short") as caught:
+            qformat.open(box_set)
+        assert "qformat edit FOLDER" in caught.value.hint
+    done = command("edit", box_set, check=False)
+    assert ("undone first" in done.stderr) == (write > 1)
+    assert files(box_set) == old
+
+
+def test_ctrl_c_in_an_edit_of_a_set(box_set, monkeypatch):
+    old, write, calls = files(box_set), undo._write, []
+
+    def interrupted(fd, at, data):
+        calls.append(at)
+        if len(calls) == 3:
+            write(fd, at, data[: len(data) // 2])
+            raise KeyboardInterrupt
+        write(fd, at, data)
+
+    monkeypatch.setattr(undo, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        qformat.edit(box_set, {"licence": "MIT"})
+    assert files(box_set) == old
+
+
 def test_a_damaged_header_is_not_signed_anew(tmp_path):
     save_file({"a": np.ones((4, 64), np.float32)}, tmp_path / "a.safetensors", {"note": "true"})
     box = tmp_path / "box.safetensors"

@@ -70,7 +70,10 @@ def edit(
     where = Path(path)
     recovered = _recover(where)
     checkpoint = open_checkpoint(where)
-    head = _new_head(checkpoint, _edits(checkpoint, values or {}, delete, as_text=as_text))
+    heads = _new_heads(checkpoint, _edits(checkpoint, values or {}, delete, as_text=as_text))
+    if len(heads) > 1:
+        return _edit_set(checkpoint, heads, output, dry_run=dry_run, recovered=recovered)
+    (head,) = heads
     target = Path(output) if output is not None else head.path.resolve()
     if output is not None and target.exists() and target.samefile(head.path):
         raise TargetError("it is the input", file=target, hint="leave the output away to edit it in place")
@@ -94,10 +97,50 @@ def edit(
     )
 
 
+def _edit_set(
+    checkpoint: Checkpoint,
+    heads: list[NewHead],
+    output: str | os.PathLike[str] | None,
+    *,
+    dry_run: bool,
+    recovered: bool,
+) -> Edited:
+    """Change all files of a sharded container, in place: all of them or none."""
+    folder = heads[0].path.parent
+    if output is not None:
+        raise TargetError(
+            "a set of files is edited in place", file=folder, hint="copy the folder and edit the copy"
+        )
+    tight = next((h for h in heads if not h.fits), None)
+    if tight is not None:
+        raise TargetError(
+            f"the header has no room left: it would need {len(tight.data) - tight.replaces:,} bytes more",
+            file=tight.path,
+            hint="make one file of the set, whose header may grow, and edit that: "
+            "qformat convert FOLDER one.safetensors --keep '*'",
+        )
+    changes = heads[0].changes
+    if changes and not dry_run:
+        undo.patch_set(folder, [part for head in heads if (part := _part(head)) is not None])
+    size = sum(head.path.stat().st_size for head in heads)
+    return Edited(
+        folder,
+        checkpoint.format,
+        changes,
+        in_place=True,
+        nbytes_before=size,
+        nbytes=size,
+        written=bool(changes) and not dry_run,
+        recovered=recovered,
+    )
+
+
 def _recover(where: Path) -> bool:
     """Undo edits that were cut short, of a file or of any in a folder."""
+    folder = where if where.is_dir() else where.resolve().parent
     paths = [p for p in where.iterdir() if p.is_file()] if where.is_dir() else [where]
-    return any([undo.recover(path.resolve()) for path in paths])  # noqa: C419  every one of them
+    together = undo.recover_set(folder)
+    return any([undo.recover(path.resolve()) for path in paths]) or together  # noqa: C419  every one of them
 
 
 def _edits(
@@ -116,13 +159,13 @@ def _edits(
     return edits
 
 
-def _new_head(checkpoint: Checkpoint, edits: list[Edit]) -> NewHead:
+def _new_heads(checkpoint: Checkpoint, edits: list[Edit]) -> list[NewHead]:
     from qformat.files.gguf.checkpoint import GGUFCheckpoint
 
     if isinstance(checkpoint, GGUFCheckpoint):
         from qformat.files.gguf import editing
 
-        return editing.edited(checkpoint, edits)
+        return [editing.edited(checkpoint, edits)]
     from qformat.files import metadata_editing
 
     assert isinstance(checkpoint, Container | PlainCheckpoint)
@@ -130,16 +173,23 @@ def _new_head(checkpoint: Checkpoint, edits: list[Edit]) -> NewHead:
 
 
 def _patch(path: Path, head: NewHead) -> None:
-    """Write what of the head is new: from the first byte that differs to the last."""
+    """Write what of the head is new."""
+    if (part := _part(head)) is not None:
+        undo.patch(path, part.offset, part.data)
+
+
+def _part(head: NewHead) -> undo.Part | None:
+    """What of a head is new: from the first byte that differs to the last."""
     import numpy as np
 
-    with path.open("rb") as file:
+    with head.path.open("rb") as file:
         old = np.frombuffer(file.read(head.replaces), np.uint8)
     new = np.frombuffer(head.data, np.uint8)
     differs = np.flatnonzero(old != new)
-    if differs.size:
-        first, last = int(differs[0]), int(differs[-1])
-        undo.patch(path, first, head.data[first : last + 1])
+    if not differs.size:
+        return None
+    first, last = int(differs[0]), int(differs[-1])
+    return undo.Part(head.path.name, first, head.data[first : last + 1])
 
 
 def _rewrite(

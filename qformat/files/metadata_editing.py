@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from qformat.errors import IntegrityError, TargetError
 from qformat.files import container as box
 from qformat.files import strict_json
-from qformat.files.checkpoint import Stored
 from qformat.files.container import Container
 from qformat.files.edits import Change, Edit, NewHead, closest
 from qformat.files.plain import PlainCheckpoint
@@ -24,26 +24,60 @@ from qformat.files.writing import ALIGN, SLACK
 PLAIN_ALIGN = 8  # where safetensors' own writer begins the data
 
 
-def edited(checkpoint: Container | PlainCheckpoint, edits: Iterable[Edit]) -> NewHead:
-    """What the head of a file becomes.
+def edited(checkpoint: Container | PlainCheckpoint, edits: Sequence[Edit]) -> list[NewHead]:
+    """What the heads of the files become; of a sharded container also its index.
 
     Raises
     ------
     TargetError
-        For several files, and for keys that are a container's own.
+        For several plain files, and for keys that are a container's own.
     IntegrityError
         If a container's header does not match its content digest.
     """
-    if len(checkpoint.files) != 1:
-        raise TargetError(
-            f"it is a set of {len(checkpoint.files)} files, of which each has metadata of its own",
-            file=checkpoint.path,
-            hint="name one file" if isinstance(checkpoint, PlainCheckpoint) else
-            "make one file of it: qformat convert FOLDER one.safetensors --keep '*'",
+    if isinstance(checkpoint, PlainCheckpoint):
+        if len(checkpoint.files) != 1:
+            raise TargetError(
+                f"it is a set of {len(checkpoint.files)} files, of which each has metadata of its own",
+                file=checkpoint.path,
+                hint="name one file",
+            )
+        return [_new_head(checkpoint, checkpoint.files[0], edits, None)]
+    _check_content(checkpoint)
+    metadata = dict(checkpoint.metadata)
+    for edit in edits:
+        _apply(metadata, edit, checkpoint)
+    content = _content(checkpoint, metadata)
+    heads = [_new_head(checkpoint, path, edits, content) for path in checkpoint.files]
+    return heads if len(heads) == 1 else [*heads, _new_index(checkpoint, content)]
+
+
+def _new_index(checkpoint: Container, content: str) -> NewHead:
+    """The index of a set with another content digest, which is as long."""
+    path = index_of(checkpoint)
+    old = path.read_bytes()
+    told = checkpoint.metadata[box.CONTENT].encode()
+    if old.count(told) != 1:
+        raise IntegrityError(
+            "the index does not have the files' content digest", file=path,
+            hint="the set is damaged; `qformat verify` says where",
         )  # fmt: skip
-    file = SafetensorsFile.open(checkpoint.files[0])
-    if isinstance(checkpoint, Container):
-        _check_content(checkpoint)
+    return NewHead(old.replace(told, content.encode()), len(old), (), path)
+
+
+def index_of(checkpoint: Container) -> Path:
+    """The one index of a set."""
+    if checkpoint.path.is_file():
+        return checkpoint.path
+    found = sorted(checkpoint.path.glob("*.safetensors.index.json"))
+    if len(found) != 1:
+        raise TargetError(f"it has {len(found)} indexes, expected one", file=checkpoint.path)
+    return found[0]
+
+
+def _new_head(
+    checkpoint: Container | PlainCheckpoint, path: Path, edits: Sequence[Edit], content: str | None
+) -> NewHead:
+    file = SafetensorsFile.open(path)
     metadata = dict(file.metadata)
     for edit in edits:
         _apply(metadata, edit, checkpoint)
@@ -52,8 +86,8 @@ def edited(checkpoint: Container | PlainCheckpoint, edits: Iterable[Edit]) -> Ne
         for key in {**file.metadata, **metadata}
         if file.metadata.get(key) != metadata.get(key)
     )
-    if isinstance(checkpoint, Container):
-        metadata[box.CONTENT] = _content(checkpoint, metadata)
+    if content is not None:
+        metadata[box.CONTENT] = content
     header = {**strict_json.parse(file.header, file=file.path, what="the header"), "__metadata__": metadata}
     slack = SLACK if isinstance(checkpoint, Container) else 0
     align = ALIGN if isinstance(checkpoint, Container) else PLAIN_ALIGN
@@ -107,18 +141,21 @@ def _gguf_keys(checkpoint: Container) -> Mapping[str, Any]:
 
 def _check_content(checkpoint: Container) -> None:
     if _content(checkpoint, checkpoint.metadata) != checkpoint.metadata[box.CONTENT]:
+        shard = len(checkpoint.files) == 1 and "-of-" in checkpoint.files[0].name
         raise IntegrityError(
             "its header does not match its content digest", file=checkpoint.path,
-            hint="the file is damaged; `qformat verify` says where",
+            hint="it is one shard of a set: name its folder" if shard
+            else "the file is damaged; `qformat verify` says where",
         )  # fmt: skip
 
 
 def _content(checkpoint: Container, metadata: Mapping[str, str]) -> str:
-    """The content digest of a container of one file, with this metadata."""
-    (part,) = checkpoint.parts
-    stored: list[Stored] = [s for n, s in part.file.tensors.items() if not n.startswith(box.PAD_PREFIX)]
-    arrays = [(s.name, s.dtype, s.shape, part.digests[s.name]) for s in stored]
-    return box.content_digest(box.content_lines(metadata, part.notes, arrays))
+    """The content digest of a container with this metadata."""
+    notes = {name: note for part in checkpoint.parts for name, note in part.notes.items()}
+    stored = [s for part in checkpoint.parts for s in part.file.tensors.values()]
+    named = [s for s in stored if not s.name.startswith(box.PAD_PREFIX)]
+    arrays = [(s.name, s.dtype, s.shape, checkpoint.digests[s.name]) for s in named]
+    return box.content_digest(box.content_lines(metadata, notes, arrays))
 
 
 def _head(header: Mapping[str, Any], old: int, slack: int, align: int) -> bytes:

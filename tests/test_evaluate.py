@@ -104,7 +104,7 @@ def test_two_threads_give_what_one_gives(measured, small, excerpt):
 
 
 def test_bf16_is_near_f32(small, excerpt):
-    one, two = (qformat.evaluate(small, MODEL, text=excerpt, ctx=128, dtype=d) for d in ("f32", "bf16"))
+    one, two = (qformat.evaluate(small, MODEL, text=excerpt, ctx=128, dtype=d) for d in ("F32", "bf16"))
     assert one.divergence.kl.mean.value == pytest.approx(two.divergence.kl.mean.value, rel=0.05)
 
 

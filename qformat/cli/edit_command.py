@@ -57,7 +57,8 @@ def edit(path: str, **options: Any) -> None:
     A key that is there keeps its type. A new one becomes a bool, an integer, a float32 or a string,
     whatever its value looks like, unless it names its type. Arrays are written as JSON.
 
-    What fits is written in place; otherwise the file is copied and takes its own place when the copy
+    Of a container in several files, given by its folder, all change in place, or none. A single
+    file: what fits is written in place; otherwise the file is copied and takes its own place when the copy
     is complete. Neither Ctrl-C nor a kill leaves it half changed. Tensors are never touched, and an
     edit that would break the file is refused.
     """

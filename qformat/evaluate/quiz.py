@@ -20,6 +20,7 @@ from qformat.evaluate.quiz_scoring import Answered, answer, tokens_of
 from qformat.evaluate.quiz_statistics import Flips, Score
 from qformat.evaluate.stream import Model
 from qformat.files.opening import Source, opened
+from qformat.model.weights import dtype_named
 
 SCHEMA = 1
 WAYS = ("total", "mean", "letter")
@@ -152,6 +153,7 @@ def quiz(
         read = dataclasses.replace(read, questions=tuple(read.questions[i] for i in drawn))
     sources = [opened(s) for s in (model, against) if s is not None]
     tokenizers = [load_tokenizer(s) for s in sources]
+    dtype = dtype_named(dtype)
     models = open_models(sources, dtype)
     with ThreadPoolExecutor(1) as pool:
         digests: list[Future[str]] = [pool.submit(content_digest, s) for s in sources]

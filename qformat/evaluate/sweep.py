@@ -39,6 +39,7 @@ from qformat.evaluate.windows import WINDOW, Windows, token_digest
 from qformat.families import ModelConfig, tensor_names
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import Source, opened
+from qformat.model.weights import dtype_named
 
 ACTIVATION_BYTES = 1 << 30  # of all models' activations together
 
@@ -86,6 +87,7 @@ def sweep(
     read = read_text(text)
     source = opened(original)
     tokenizer = common_tokenizer([source], None)
+    dtype = dtype_named(dtype)
     config = open_models([source], dtype)[0].config
     tokens, every = windows_of(read, tokenizer, config, protocol=protocol, ctx=ctx, stride=None)
     told = Protocol(

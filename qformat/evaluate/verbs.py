@@ -23,6 +23,7 @@ from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.windows import PROTOCOLS, WINDOW, token_digest
 from qformat.files.checkpoint import Checkpoint
 from qformat.files.opening import Source, opened
+from qformat.model.weights import dtype_named
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def evaluate(
     _check(protocol, until, against, by_layer or floor)
     read = read_text(text)
     sources = [opened(s) for s in (model, against) if s is not None]
+    dtype = dtype_named(dtype)
     models = open_models(sources, dtype)
     words = common_tokenizer(sources, tokenizer)
     notes: list[str] = []

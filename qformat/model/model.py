@@ -15,7 +15,7 @@ from qformat.files.checkpoint import Checkpoint
 from qformat.model import decoder
 from qformat.model.decoder import Kind
 from qformat.model.rope import layer_angles
-from qformat.model.weights import Dtype, Params, Weights
+from qformat.model.weights import Dtype, Params, Weights, dtype_named
 from qformat.views.canonical import canonical
 
 AT_ONCE = 512  # tokens that go through a layer together, unless one sequence has more
@@ -65,8 +65,7 @@ class Model:
     """A model of any known architecture, from any checkpoint; opening reads headers only."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: Dtype) -> None:
-        if dtype not in ("f32", "bf16"):
-            raise QFormatError(f"a model is computed in f32 or bf16, not in {dtype!r}")
+        dtype = dtype_named(dtype)
         seen = canonical(checkpoint)
         self.checkpoint = checkpoint
         self.config = seen.config

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformat.blocks.tiles import Tile, tiles
+from qformat.errors import QFormatError
 from qformat.model.layout import Order, Parameter, Piece, parameters
 from qformat.model.packed import Packed, joined, packed
 from qformat.schemes.cores import cores
@@ -23,6 +24,20 @@ from qformat.views.source import TensorSource, regions, tensor_source
 Dtype = Literal["f32", "bf16"]
 Params = Mapping[str, jax.Array]
 DTYPES: Mapping[Dtype, Any] = {"f32": np.float32, "bf16": ml_dtypes.bfloat16}
+
+
+def dtype_named(name: str) -> Dtype:
+    """What a model can be computed in, by its name in any case.
+
+    Raises
+    ------
+    QFormatError
+        For any other; it lists the known.
+    """
+    found: Dtype | None = next((dtype for dtype in DTYPES if dtype == name.lower()), None)
+    if found is None:
+        raise QFormatError(f"a model is not computed in {name!r}", hint=f"known: {', '.join(DTYPES)}")
+    return found
 
 
 class Weights:

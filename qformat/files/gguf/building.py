@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qformat.errors import TargetError
-from qformat.files.gguf.header import MAX_COUNT
+from qformat.files.gguf.entries import MAX_COUNT
 from qformat.files.gguf.keyvalues import Value
 from qformat.files.gguf.types import (
     ALIGNMENT_KEY,

@@ -83,6 +83,8 @@ class GGUFCheckpoint:
 
 def _joined(shards: list[GGUFFile]) -> Mapping[str, TensorInfo]:
     """The tensors of all shards, in order."""
+    if len(shards) == 1:
+        return shards[0].tensors
     owners: dict[str, Tensors] = {}
     for shard in shards:
         for name in shard.tensors:
@@ -91,7 +93,7 @@ def _joined(shards: list[GGUFFile]) -> Mapping[str, TensorInfo]:
                 hint = "the shards are of two different models"
                 raise FormatError(what, file=shard.path, tensor=name, hint=hint)
             owners[name] = shard.tensors
-    return shards[0].tensors if len(shards) == 1 else _Joined(owners)
+    return _Joined(owners)
 
 
 class _Joined(Mapping[str, TensorInfo]):

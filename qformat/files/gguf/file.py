@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ from qformat.files import undo
 from qformat.files.checkpoint import Stored, TensorInfo
 from qformat.files.gguf import header as headers
 from qformat.files.gguf.cursor import CUT_SHORT
+from qformat.files.gguf.entries import Placed
 from qformat.files.gguf.header import Header
-from qformat.files.gguf.place import Placed, notes, place
+from qformat.files.gguf.place import notes, place
 from qformat.files.mapping import Map
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class GGUFFile:
 
     path: Path
     header: Header
-    placed: tuple[Placed, ...]
+    placed: Sequence[Placed]
     tensors: Tensors
     map: Map = field(repr=False)
     notes: tuple[str, ...] = ()
@@ -49,8 +50,8 @@ class GGUFFile:
         file = _map(path)
         header = headers.parse(file.data, path)
         placed = place(header, file.data.size)
-        said = notes(header, placed, file.data.size)
-        return cls(path, header, placed, Tensors(placed, path), file, said)
+        tensors = Tensors(placed, header.by_name, path)
+        return cls(path, header, placed, tensors, file, notes(header, placed, file.data.size))
 
     @property
     def data(self) -> NDArray[Any]:
@@ -61,21 +62,21 @@ class GGUFFile:
 class Tensors(Mapping[str, TensorInfo]):
     """The tensors of a file in its order, each described when it is first asked for."""
 
-    def __init__(self, placed: tuple[Placed, ...], path: Path) -> None:
-        self._placed = {p.entry.name: p for p in placed}
+    def __init__(self, placed: Sequence[Placed], by_name: Mapping[str, int], path: Path) -> None:
+        self._placed, self._by_name = placed, by_name
         self._path = path
         self._made: dict[str, TensorInfo] = {}
 
     def __getitem__(self, name: str) -> TensorInfo:
         if name not in self._made:
-            self._made[name] = _describe(self._placed[name], self._path)
+            self._made[name] = _describe(self._placed[self._by_name[name]], self._path)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._placed)
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._placed)
+        return len(self._by_name)
 
 
 def _map(path: Path) -> Map:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from qformat.errors import FormatError
 from qformat.files.gguf import keyvalues
-from qformat.files.gguf.cursor import CUT_SHORT, MAX_NAME, Cursor
+from qformat.files.gguf.cursor import CUT_SHORT, Cursor
+from qformat.files.gguf.entries import MAX_COUNT, TensorEntry, columns
 from qformat.files.gguf.keyvalues import MAX_KEYS, SMALLEST_PAIR, KeyValues
 from qformat.files.gguf.types import (
     ALIGNMENT_KEY,
     DEFAULT_ALIGNMENT,
     MAGIC,
     TENSOR_TYPES,
-    TensorType,
     ValueType,
 )
 
@@ -27,35 +27,11 @@ if TYPE_CHECKING:
 VERSIONS = (2, 3)  # they differ in nothing but what 3 allows: big endian
 MAX_TENSORS = 1 << 20
 MAX_DIMS = 32
-MAX_COUNT = 1 << 63
 SMALLEST_INFO = 8 + 4 + 4 + 8  # a name of no bytes, no dimensions, a type, an offset
 
 _MAGIC_VERSION = struct.Struct("<4sI")
-_LENGTH, _COUNT = struct.Struct("<Q"), struct.Struct("<I")
-_REST = {n: struct.Struct(f"<{n}QIQ") for n in range(1, 5)}  # dimensions, type, offset
-_SMALL = 1 << 48  # elements that make no more than 2**63 bytes of any type
 _TYPE_OFFSET = struct.Struct("<IQ")
 _DIMS = [struct.Struct(f"<{n}Q") for n in range(MAX_DIMS + 1)]
-
-
-class TensorEntry(NamedTuple):
-    """A tensor info as the header has it: dimensions fastest first, offset from the data's start.
-
-    ``type`` is None for a number that is not in the table; ``nbytes`` is then unknown, too.
-    """
-
-    name: str
-    dims: tuple[int, ...]
-    number: int
-    type: TensorType | None
-    nbytes: int | None
-    offset: int
-    at: int  # where the info begins in the header
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The dimensions in row-major order."""
-        return self.dims[::-1]
 
 
 @dataclass(frozen=True)
@@ -65,7 +41,8 @@ class Header:
     path: Path
     version: int
     keyvalues: KeyValues
-    entries: tuple[TensorEntry, ...]
+    entries: Sequence[TensorEntry]
+    by_name: Mapping[str, int]  # where in the entries
     end: int  # of the last tensor info
     alignment: int
     data: NDArray[Any] = field(repr=False)  # the bytes that were parsed
@@ -89,18 +66,26 @@ def parse(data: NDArray[Any], path: Path) -> Header:
     values = keyvalues.parse(cursor, data, keys)
     alignment = _alignment(values)
     _check_count(cursor, tensors, MAX_TENSORS, SMALLEST_INFO, "tensors")
-    seen: set[str] = set()
+    sound = columns(cursor, tensors, alignment)
+    if sound is not None:
+        return Header(path, version, values, sound, sound.by_name, cursor.at, alignment, data)
+    entries, by_name = _one_by_one(cursor, tensors, alignment)
+    return Header(path, version, values, entries, by_name, cursor.at, alignment, data)
+
+
+def _one_by_one(cursor: Cursor, count: int, alignment: int) -> tuple[tuple[TensorEntry, ...], dict[str, int]]:
+    """Read infos of which one is odd, and say so if that is forbidden."""
+    by_name: dict[str, int] = {}
     entries = []
-    for _ in range(tensors):
-        entry = _sound_entry(cursor) or _entry(cursor)
-        if entry.name in seen:
+    for i in range(count):
+        entry = _entry(cursor)
+        if by_name.setdefault(entry.name, i) != i:
             raise cursor.error("a second tensor has this name", at=entry.at, tensor=entry.name)
-        seen.add(entry.name)
         if entry.offset % alignment:
             what = f"its offset {entry.offset} is no multiple of the alignment {alignment}"
             raise cursor.error(what, at=cursor.at - 8, tensor=entry.name)
         entries.append(entry)
-    return Header(path, version, values, tuple(entries), cursor.at, alignment, data)
+    return tuple(entries), by_name
 
 
 def _head(cursor: Cursor) -> tuple[int, int, int]:
@@ -152,31 +137,6 @@ def _alignment(values: KeyValues) -> int:
             hint="write the file anew",
         )
     return int(found)
-
-
-def _sound_entry(cursor: Cursor) -> TensorEntry | None:
-    """A tensor info with nothing odd about it; anything else is left to `_entry`, which says what is odd.
-
-    A file may have 100,000 of them, and this makes opening it a fifth to a quarter faster.
-    """
-    buffer, start = cursor.buffer, cursor.at
-    try:
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        end = start + 8 + length
-        if length > MAX_NAME:
-            return None
-        name = str(buffer[start + 8 : end], "utf-8")
-        (count,) = _COUNT.unpack_from(buffer, end)
-        *dims, number, offset = _REST[count].unpack_from(buffer, end + 4)
-    except (struct.error, UnicodeDecodeError, KeyError):
-        return None
-    kind, product = TENSOR_TYPES.get(number), math.prod(dims)
-    # With a zero among the dimensions the product says nothing of the others.
-    if kind is None or not 0 < product < _SMALL or offset >= MAX_COUNT or dims[0] % kind.block:
-        return None
-    cursor.at = end + 4 + _REST[count].size
-    nbytes = product // kind.block * kind.size
-    return TensorEntry(name, tuple(dims), number, kind, nbytes, offset, start)
 
 
 def _entry(cursor: Cursor) -> TensorEntry:

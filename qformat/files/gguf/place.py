@@ -7,28 +7,16 @@ bytes, more than 4 dimensions, types it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from qformat.errors import FormatError
 from qformat.files.gguf.cursor import CUT_SHORT, DAMAGED
-from qformat.files.gguf.header import Header, TensorEntry
+from qformat.files.gguf.entries import Columns, InOrder, Placed, TensorEntry
+from qformat.files.gguf.header import Header
 from qformat.files.gguf.types import LLAMA_MAX_DIMS, LLAMA_MAX_NAME
 
 
-class Placed(NamedTuple):
-    """A tensor's bytes in the file."""
-
-    entry: TensorEntry
-    begin: int
-    nbytes: int
-
-    @property
-    def end(self) -> int:
-        return self.begin + self.nbytes
-
-
-def place(header: Header, size: int) -> tuple[Placed, ...]:
+def place(header: Header, size: int) -> Sequence[Placed]:
     """Find where each tensor lies in a file of ``size`` bytes, in the order of the header.
 
     A tensor of an unknown type has as many bytes as there are up to the next one, or up to the
@@ -40,6 +28,10 @@ def place(header: Header, size: int) -> tuple[Placed, ...]:
         If a tensor reaches past the end or into another.
     """
     start = header.data_start
+    if isinstance(header.entries, Columns):
+        in_order = header.entries.in_order(start, header.alignment, size)
+        if in_order is not None:
+            return in_order
     order = sorted(header.entries, key=_order)
     limits = [*(start + e.offset for e in order[1:]), size]
     found: dict[str, Placed] = {}
@@ -84,7 +76,7 @@ def _past_the_end(header: Header, placed: Placed, size: int) -> FormatError:
     )
 
 
-def gaps(header: Header, placed: tuple[Placed, ...], size: int) -> Iterator[tuple[int, int]]:
+def gaps(header: Header, placed: Sequence[Placed], size: int) -> Iterator[tuple[int, int]]:
     """What no tensor covers from the end of the header on: begin and end of each gap, in order."""
     at = header.end
     for tensor in sorted((p for p in placed if p.nbytes), key=lambda p: p.begin):
@@ -95,10 +87,25 @@ def gaps(header: Header, placed: tuple[Placed, ...], size: int) -> Iterator[tupl
         yield at, size
 
 
-def notes(header: Header, placed: tuple[Placed, ...], size: int) -> tuple[str, ...]:
+def notes(header: Header, placed: Sequence[Placed], size: int) -> tuple[str, ...]:
     """What llama.cpp would refuse or overlook in a file that can be read."""
+    found = [] if _is_plain(placed) else _oddities(header, placed)
+    last = placed[-1:] if isinstance(placed, InOrder) else placed
+    end = max((p.end for p in last), default=header.end)
+    trailing = size - end - -end % header.alignment
+    if trailing > 0:
+        found.append(f"{trailing:,} bytes follow the last tensor")
+    return tuple(note for note in found if note)
+
+
+def _is_plain(placed: Sequence[Placed]) -> bool:
+    """Whether the way in which the tensors were read shows that llama.cpp takes them as they are."""
+    return isinstance(placed, InOrder) and placed.entries.longest <= LLAMA_MAX_NAME
+
+
+def _oddities(header: Header, placed: Sequence[Placed]) -> list[str]:
     entries = header.entries
-    found = [
+    return [
         _note(
             [e for e in entries if len(e.name.encode()) > LLAMA_MAX_NAME],
             f"names over {LLAMA_MAX_NAME} bytes",
@@ -107,11 +114,6 @@ def notes(header: Header, placed: tuple[Placed, ...], size: int) -> tuple[str, .
         _note([e for e in entries if e.type is None], "a type that qformat does not know"),
         _note(_out_of_place(header, placed), "offsets that do not follow on the tensor before"),
     ]
-    end = max((p.end for p in placed), default=header.end)
-    trailing = size - end - -end % header.alignment
-    if trailing > 0:
-        found.append(f"{trailing:,} bytes follow the last tensor")
-    return tuple(note for note in found if note)
 
 
 def _note(entries: list[TensorEntry], what: str) -> str:
@@ -121,7 +123,7 @@ def _note(entries: list[TensorEntry], what: str) -> str:
     return f"{count} {what}, the first is {entries[0].name!r}; llama.cpp refuses such a file"
 
 
-def _out_of_place(header: Header, placed: tuple[Placed, ...]) -> list[TensorEntry]:
+def _out_of_place(header: Header, placed: Sequence[Placed]) -> list[TensorEntry]:
     at, odd = header.data_start, []
     for tensor in placed:
         if tensor.begin != at:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from qformat.errors import FormatError
 from qformat.files.gguf import header as headers
 from qformat.files.gguf.checkpoint import GGUFCheckpoint, shard_name
+from qformat.files.gguf.entries import Placed
 from qformat.files.gguf.file import GGUFFile
 from qformat.files.gguf.header import Header
-from qformat.files.gguf.place import Placed, gaps
+from qformat.files.gguf.place import gaps
 from qformat.files.gguf.writing import GGUFLayout, ReadTensor, write_files
 
 if TYPE_CHECKING:

@@ -39,3 +39,10 @@ async def write(pilot: Pilot, text: str) -> None:
 def seen(app: QFormatApp) -> str:
     """The screen as lines of text."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def part(app: QFormatApp, selector: str) -> str:
+    """What one widget shows, as words with one space between them."""
+    x, y, width, height = app.screen.query_one(selector).region
+    lines = seen(app).splitlines()[y : y + height]
+    return " ".join(" ".join(line[x : x + width] for line in lines).split())

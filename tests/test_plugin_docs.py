@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from screens import app_of, seen, settled
+from screens import app_of, part, seen, settled
 
 import qformat
 from qformat.files.checkpoint import Checkpoint
@@ -17,6 +17,7 @@ from qformat.plugins import hooks
 from qformat.plugins.host import host
 from qformat.tui.app import QFormatApp
 from qformat.tui.screens.block import BlockScreen
+from qformat.tui.screens.tensor import TensorScreen
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -73,13 +74,18 @@ async def test_following_the_page_gives_a_scheme_that_works_everywhere(tmp_path,
 
 
 async def _look_at_a_block(app: QFormatApp, checkpoint: Checkpoint) -> None:
-    """The block view has the scheme, the built-in panel, and the panel that the page wrote."""
+    """The views of a block and of its tensor have the built-in panel and the one that the page wrote."""
     info = checkpoint.tensors["model.layers.0.mlp.down_proj.weight"]
     async with app.run_test(size=(140, 50)) as pilot:
         await settled(pilot)
         await app.push_screen(BlockScreen(checkpoint, info, 7))
         await settled(pilot)
         shown = seen(app)
+        await app.push_screen(TensorScreen(checkpoint, [info.name], info.name))
+        await settled(pilot)
+        whole = part(app, "#tensor-panels")
+    for words in ("How it decodes", "value = scale × code", "has 196,608 elements"):
+        assert words in whole
     for words in ("block 7 of", info.scheme.spec(), "How it decodes", "scale × code", "has 196,608 elements"):
         assert words in shown
 

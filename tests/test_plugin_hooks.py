@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import ml_dtypes
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import weights
+from rich.console import Console
 
 import qformat
 from qformat.convert.recipe import Rule
 from qformat.errors import FormatError
 from qformat.inspect.block import block_view
-from qformat.inspect.panel import panels, rendered
+from qformat.inspect.panel import all_rendered, panels, rendered
 from qformat.plugins.host import host
 
 
@@ -121,6 +123,12 @@ def test_a_command_from_a_file(tmp_path):
     assert command("greet", "you", check=False).returncode == 2
 
 
+def printed(shown):
+    console = Console(width=100, file=io.StringIO(), markup=False)
+    console.print(shown)
+    return console.file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [("asym4", "scale × (code − zero point)"), ("mse4", "scale × code + min"), ("nf4", "table[code]")],
@@ -130,29 +138,42 @@ def test_the_panel_says_how_a_block_decodes(model, tmp_path, spec, words):
     checkpoint = qformat.open(tmp_path / "t.safetensors")
     info = checkpoint.tensors["model.layers.0.mlp.up_proj.weight"]
     (panel,) = [p for p in panels() if p.title == "How it decodes"]
-    assert words in str(rendered(panel, checkpoint, info))
+    assert words in printed(rendered(panel, checkpoint, info))
     view = block_view(checkpoint, info, 3)
-    assert f"= {view.values[0]:g}" in str(rendered(panel, checkpoint, info, view))
+    assert f"= {view.values[0]:g}" in printed(rendered(panel, checkpoint, info, view))
 
 
-PANEL = """
+PANELS = """
 from qformat.inspect.panel import Panel
 from qformat.plugins import hookimpl
 
+class Late:
+    def __rich_console__(self, console, options):
+        yield "[b]begun[/b]"
+        1 / 0
+
 @hookimpl
 def qformat_panels():
-    return [Panel("Odd", lambda checkpoint, info, block: 1 / 0)]
+    found = {
+        "Early": lambda checkpoint, info, block: 1 / 0,
+        "Late": lambda checkpoint, info, block: Late(),
+        "None": lambda checkpoint, info, block: 7,
+        "Evil": lambda checkpoint, info, block: "[red]\\x1b[2J[/red]",
+    }
+    return [Panel(title, render) for title, render in found.items()]
 """
 
 
-def test_a_panel_that_fails_says_so(tmp_path, monkeypatch, model):
-    (tmp_path / "odd.py").write_text(PANEL)
+def test_a_panel_that_fails_says_so_and_none_acts_on_the_terminal(tmp_path, monkeypatch, model):
+    (tmp_path / "odd.py").write_text(PANELS)
     monkeypatch.setenv("QFORMAT_PLUGINS", str(tmp_path / "odd.py"))
     host.cache_clear()
     try:
-        (panel,) = [p for p in panels() if p.title == "Odd"]
         checkpoint = qformat.open(model)
-        shown = rendered(panel, checkpoint, checkpoint.tensors["lm_head.weight"])
-        assert "the panel failed: ZeroDivisionError" in str(shown)
+        found = dict(all_rendered(checkpoint, checkpoint.tensors["lm_head.weight"]))
+        for title, error in (("Early", "ZeroDivision"), ("Late", "ZeroDivision"), ("None", "NotRenderable")):
+            assert f"the panel failed: {error}Error" in printed(found[title])
+        assert printed(found["Evil"]) == "[red]\\x1b[2J[/red]\n"
+        assert "How it decodes" not in found  # of a tensor without blocks it has nothing to say
     finally:
         host.cache_clear()

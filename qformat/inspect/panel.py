@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qformat.errors import PluginError
 from qformat.plugins.guard import Attempt
 from qformat.plugins.host import host
+from qformat.text import clean
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from qformat.files.checkpoint import Checkpoint, TensorInfo
     from qformat.inspect.block import BlockView
@@ -23,11 +25,31 @@ class Panel:
 
     ``render`` gets the checkpoint, the tensor and the block that is looked at (None: the tensor as a
     whole), and returns what `rich` can print, or None where it has nothing to say. It runs in a
-    worker, away from the screen.
+    worker, away from the screen; what it returns is printed again whenever the screen's size changes.
+    A string is plain text, not markup.
     """
 
     title: str
     render: Callable[[Checkpoint, TensorInfo, BlockView | None], RenderableType | None]
+
+
+class Shown:
+    """What a panel gave, for `rich` to print: strings in it are data, and a failure is one line."""
+
+    def __init__(self, what: RenderableType) -> None:
+        self._what = what
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+        from rich.text import Text
+
+        what = Text(self._what) if isinstance(self._what, str) else self._what
+        found, failure = Attempt(lambda: list(console.render(what, options)), None).outcome()
+        if failure is not None:
+            found = console.render(Text(f"the panel failed: {failure.error}"), options)
+        for text, style, control in found:
+            if not control:
+                yield Segment(clean(text), style)
 
 
 def panels() -> list[Panel]:
@@ -37,15 +59,20 @@ def panels() -> list[Panel]:
 
 def rendered(
     panel: Panel, checkpoint: Checkpoint, info: TensorInfo, block: BlockView | None = None
-) -> RenderableType | None:
+) -> Shown | None:
     """What a panel shows; one that fails shows why, in one line."""
-    shown, failure = Attempt(lambda: panel.render(checkpoint, info, block), None).outcome()
-    if failure is None:
-        found: RenderableType | None = shown
-        return found
-    from rich.text import Text
+    what, failure = Attempt(lambda: panel.render(checkpoint, info, block), None).outcome()
+    if failure is not None:
+        return Shown(f"the panel failed: {failure.error}")
+    return None if what is None else Shown(what)
 
-    return Text(f"the panel failed: {failure.error}")
+
+def all_rendered(
+    checkpoint: Checkpoint, info: TensorInfo, block: BlockView | None = None
+) -> list[tuple[str, Shown]]:
+    """Title and contents of each panel that has something to say."""
+    found = [(panel.title, rendered(panel, checkpoint, info, block)) for panel in panels()]
+    return [(title, shown) for title, shown in found if shown is not None]
 
 
 def _check(panel: object) -> None:

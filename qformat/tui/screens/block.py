@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rich.console import Group, RenderableType
 from rich.style import Style
 from rich.text import Text
 from textual import on
@@ -17,7 +16,7 @@ from qformat.blocks.layout import rows_cols
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.inspect.block import BlockView, block_count, block_tile, block_view
-from qformat.inspect.panel import panels, rendered
+from qformat.inspect.panel import Shown, all_rendered
 from qformat.text import line, spaced
 from qformat.tui.actions import bindings
 from qformat.tui.page import Page
@@ -25,6 +24,7 @@ from qformat.tui.widgets.bytesview import BitsView, BytesView, field_style
 from qformat.tui.widgets.elements import Elements
 from qformat.tui.widgets.fault import Fault
 from qformat.tui.widgets.keybar import KeyBar
+from qformat.tui.widgets.panels import Panels
 from qformat.tui.widgets.titlebar import TitleBar
 
 
@@ -60,7 +60,7 @@ class BlockScreen(Page):
                 yield source
                 yield BitsView(source, id="bits")
                 yield Static("", id="fields", markup=False)
-                yield Static("", id="panels", markup=False)
+                yield Panels(id="panels")
             yield Elements(id="elements")
         yield KeyBar()
 
@@ -81,14 +81,11 @@ class BlockScreen(Page):
         self.query_one(Elements).show(view, original)
         self._show_head(view)
         self._show_fields(view)
-        self.compute("panels", lambda _job: _panels(self.checkpoint, self.info, view))
+        self.compute("panels", lambda _job: all_rendered(self.checkpoint, self.info, view))
 
-    def computed_panels(self, found: list[tuple[str, RenderableType]]) -> None:
+    def computed_panels(self, found: list[tuple[str, Shown]]) -> None:
         """What plugins have to say about the block."""
-        parts: list[RenderableType] = []
-        for title, shown in found:
-            parts += [Text(line(title), "bold"), shown]
-        self.query_one("#panels", Static).update(Group(*parts))
+        self.query_one(Panels).show(found)
 
     def failed_block(self, error: QFormatError) -> None:
         """A block that cannot be decoded says why."""
@@ -176,11 +173,6 @@ class BlockScreen(Page):
     def do_earlier(self) -> None:
         """The byte cursor goes back."""
         self.query_one(BytesView).move(-1)
-
-
-def _panels(checkpoint: Checkpoint, info: TensorInfo, view: BlockView) -> list[tuple[str, RenderableType]]:
-    found = [(panel.title, rendered(panel, checkpoint, info, view)) for panel in panels()]
-    return [(title, shown) for title, shown in found if shown is not None]
 
 
 def _taken_apart(

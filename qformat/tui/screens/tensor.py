@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -26,8 +26,12 @@ from qformat.tui.widgets.facts import Facts
 from qformat.tui.widgets.grid import Grid, HeatMap, ValueGrid
 from qformat.tui.widgets.histogram import Chart, Histogram
 from qformat.tui.widgets.keybar import KeyBar
+from qformat.tui.widgets.panels import Panels
 from qformat.tui.widgets.titlebar import TitleBar
 from qformat.tui.workers import Job
+
+if TYPE_CHECKING:
+    from qformat.inspect.panel import Shown
 
 VIEWS = ("histograms", "map", "values")
 
@@ -63,6 +67,7 @@ class TensorScreen(Page):
             with VerticalScroll(id="tensor-side"):
                 yield Facts(id="tensor-facts")
                 yield Facts(id="tensor-statistics")
+                yield Panels(id="tensor-panels")
             with VerticalScroll(id="histograms"):
                 yield Static("reading …", id="histograms-state", markup=False)
             with Vertical(id="map"):
@@ -82,6 +87,7 @@ class TensorScreen(Page):
         self.query_one(TitleBar).refresh()
         self.query_one("#tensor-facts", Facts).show([("tensor", info.name), *tensor_facts(info)])
         self.query_one("#tensor-statistics", Facts).show([])
+        self.query_one(Panels).show([])
         self.query(Histogram).remove()
         state = self.query_one("#histograms-state", Static)
         state.display = True
@@ -95,6 +101,7 @@ class TensorScreen(Page):
             self.compute("statistics", lambda job: _statistics(checkpoint, info, job))
         else:
             state.update(f"values of type {info.dtype} have no statistics")
+        self.compute("panels", lambda _job: _panels(checkpoint, info))
         self._find_kinds()
         self._show_view(self.view)
 
@@ -108,6 +115,10 @@ class TensorScreen(Page):
 
     def _has_values(self) -> bool:
         return dtypes.is_quantizable(self.info.dtype) and self.info.elements > 0
+
+    def computed_panels(self, found: list[tuple[str, Shown]]) -> None:
+        """What plugins have to say about the tensor."""
+        self.query_one(Panels).show(found)
 
     # --- histograms -------------------------------------------------------------------------
 
@@ -300,6 +311,12 @@ class TensorScreen(Page):
     def _step(self, by: int) -> None:
         self.name_ = self.names[self.names.index(self.name_) + by]
         self._load()
+
+
+def _panels(checkpoint: Checkpoint, info: TensorInfo) -> list[tuple[str, Shown]]:
+    from qformat.inspect.panel import all_rendered
+
+    return all_rendered(checkpoint, info)
 
 
 def _statistics(checkpoint: Checkpoint, info: TensorInfo, job: Job) -> Any:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
+from qformat.blocks.layout import rows_cols
 from qformat.blocks.tiles import Tile
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint
+from qformat.views.derived import DerivedCheckpoint
 from qformat.views.source import TensorSource, tensor_source
 
 PLAIN_BLOCK = 32  # where neither side has blocks
@@ -76,6 +78,18 @@ def worst_blocks(
         found += _worst_of(values, error, row, size, count)
         found = heapq.nlargest(count, found, key=lambda b: (b.rmse, -b.index))
     return found
+
+
+def stored_place(seen: Checkpoint, name: str, block: BlockDiff) -> tuple[str, int]:
+    """Where a block lies in the file itself: the tensor's own name, and the block's index in that.
+
+    ``seen`` is one of two checkpoints as `paired` gives them, ``name`` the tensor's there.
+    """
+    if not isinstance(seen, DerivedCheckpoint):
+        return name, block.index
+    own, row = seen.origin(name, block.row)
+    across = -(-rows_cols(seen.tensors[name].shape)[1] // block.size)
+    return own, row * across + block.index % across
 
 
 def _parts(

@@ -67,7 +67,7 @@ class QFormatApp(App[None]):
         self.recent = recent or Recent()
         self.settings = settings or Settings()
         self.original: Checkpoint | None = None
-        self._aligned: dict[tuple[int, int], Checkpoint] = {}
+        self._aligned: tuple[Checkpoint, Checkpoint, Checkpoint] | None = None
         for known in themes.THEMES:
             self.register_theme(known)
         chosen = theme or self.settings.theme
@@ -89,22 +89,25 @@ class QFormatApp(App[None]):
         """Whether the theme is a dark one."""
         return self.current_theme.dark
 
-    def original_for(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The original, under the names and in the storage of a checkpoint; for workers to call.
+    def original_for(self, checkpoint: Checkpoint, original: Checkpoint | None = None) -> Checkpoint:
+        """The original, or another file, under the names and in the storage of a checkpoint; for workers.
 
         Raises
         ------
         QFormatError
             If no original is open.
         """
-        if self.original is None:
+        original = original or self.original
+        if original is None:
             raise QFormatError("no original is open", hint="choose one with u in the list of tensors")
-        key = (id(checkpoint), id(self.original))
-        if key not in self._aligned:
-            from qformat.views.aligned import counterpart
+        known = self._aligned
+        if known is not None and known[0] is checkpoint and known[1] is original:
+            return known[2]
+        from qformat.views.aligned import counterpart
 
-            self._aligned[key] = counterpart(checkpoint, self.original)
-        return self._aligned[key]
+        found = counterpart(checkpoint, original)
+        self._aligned = checkpoint, original, found
+        return found
 
     # --- actions that every screen has ------------------------------------------------------
 

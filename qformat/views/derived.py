@@ -66,6 +66,18 @@ class DerivedCheckpoint:
             return _MovedRows(info, derived, sources)
         return _Made(info, derived, sources)
 
+    def origin(self, tensor: str, row: int) -> tuple[str, int]:
+        """The stored tensor, and the row of it, that is a row of a quantized tensor seen here."""
+        derived = self._derived[tensor]
+        shapes = {name: self.source.tensors[name].shape for name in derived.sources}
+        at = int(derived.op.row_map(list(shapes.values()))[row])
+        for name, shape in shapes.items():
+            rows, _ = rows_cols(shape)
+            if at < rows:
+                return name, at
+            at -= rows
+        raise AssertionError(f"{tensor} has no row {row}")
+
     def plane(self, tensor: str, plane: str = "") -> NDArray[Any]:
         """One array of a tensor, made as a whole: for looking at small ones."""
         info = self.tensors[tensor]

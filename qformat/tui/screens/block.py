@@ -29,7 +29,10 @@ from qformat.tui.widgets.titlebar import TitleBar
 
 
 class BlockScreen(Page):
-    """A block of a tensor; the arrow keys step to its neighbours."""
+    """A block of a tensor; the arrow keys step to its neighbours.
+
+    Values of ``beside`` are shown next to its own, or those of the original that is open.
+    """
 
     scope = "block"
     about = (
@@ -41,8 +44,11 @@ class BlockScreen(Page):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = bindings("block")
 
-    def __init__(self, checkpoint: Checkpoint, info: TensorInfo, index: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, info: TensorInfo, index: int, beside: Checkpoint | None = None
+    ) -> None:
         super().__init__()
+        self.beside = beside
         self.checkpoint, self.info, self.index = checkpoint, info, index
         self.view: BlockView | None = None
 
@@ -68,9 +74,10 @@ class BlockScreen(Page):
         self._load()
 
     def _load(self) -> None:
-        checkpoint, info, index, app = self.checkpoint, self.info, self.index, self.qapp
+        checkpoint, info, index = self.checkpoint, self.info, self.index
+        app, beside = self.qapp, self.beside
         self.query_one(TitleBar).refresh()
-        self.compute("block", lambda _job: _taken_apart(app, checkpoint, info, index))
+        self.compute("block", lambda _job: _taken_apart(app, checkpoint, info, index, beside))
 
     def computed_block(self, found: tuple[BlockView, list[float] | None]) -> None:
         """The block has been read."""
@@ -176,14 +183,14 @@ class BlockScreen(Page):
 
 
 def _taken_apart(
-    app: Any, checkpoint: Checkpoint, info: TensorInfo, index: int
+    app: Any, checkpoint: Checkpoint, info: TensorInfo, index: int, beside: Checkpoint | None
 ) -> tuple[BlockView, list[float] | None]:
     view = block_view(checkpoint, info, index)
-    if app.original is None:
+    if beside is None and app.original is None:
         return view, None
     from qformat.inspect.values import values
 
-    other = app.original_for(checkpoint)
+    other = app.original_for(checkpoint, beside)
     same = other.tensors.get(info.name)
     if same is None or same.shape != info.shape:
         return view, None

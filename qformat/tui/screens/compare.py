@@ -24,6 +24,7 @@ from qformat.tui.widgets.titlebar import TitleBar
 from qformat.tui.workers import PERIOD, Job
 
 Found = tuple[tuple[TensorDiff, ...], Sums]
+Place = tuple[Checkpoint, Checkpoint, str, int]  # a file, the other one, a tensor of the first, a block
 
 
 class Compare(Page):
@@ -148,23 +149,17 @@ class Compare(Page):
         """Find the block that differs most."""
         row, left, right = self._current(), self.left, self.right
         assert row is not None
+        assert row.right is not None
         assert left is not None
-        self.compute("worst", lambda job: (row, _worst(left, right, row.name, job)))
+        in_right = row.right.scheme is not None
+        self.compute("worst", lambda job: _worst(left, right, row.name, job, in_right=in_right))
 
-    def computed_worst(self, found: tuple[TensorDiff, int]) -> None:
-        """Push it, with the other file as the original."""
+    def computed_worst(self, found: Place) -> None:
+        """Push it, with the other file's values beside its own."""
         from qformat.tui.screens.block import BlockScreen
 
-        row, index = found
-        assert self.left is not None
-        in_right = row.right is not None and row.right.scheme is not None
-        checkpoint, other = (self.right, self.left) if in_right else (self.left, self.right)
-        info = checkpoint.tensors.get(row.name)
-        if info is None:  # blocks of the left one only, which has other names
-            self.notify(f"the block that differs most is {index:,}", markup=False)
-            return
-        self.qapp.original = other
-        self.app.push_screen(BlockScreen(checkpoint, info, index))
+        checkpoint, other, name, index = found
+        self.app.push_screen(BlockScreen(checkpoint, checkpoint.tensors[name], index, other))
 
 
 def _compared(left: Checkpoint, right: Checkpoint, job: Job, clock: Any) -> Found:
@@ -187,11 +182,16 @@ def _compared(left: Checkpoint, right: Checkpoint, job: Job, clock: Any) -> Foun
     return tuple(pending), total
 
 
-def _worst(left: Checkpoint, right: Checkpoint, name: str, job: Job) -> int:
+def _worst(left: Checkpoint, right: Checkpoint, name: str, job: Job, *, in_right: bool) -> Place:
+    """The block that differs most, in the file that has the blocks."""
     from qformat.convert.diff import paired
-    from qformat.convert.diff_blocks import worst_blocks
+    from qformat.convert.diff_blocks import stored_place, worst_blocks
 
-    return worst_blocks(*paired(left, right), name, 1, check=job.check)[0].index
+    pair = paired(left, right)
+    block = worst_blocks(*pair, name, 1, check=job.check)[0]
+    if in_right:
+        return right, left, name, block.index
+    return left, right, *stored_place(pair[0], name, block)
 
 
 def _row(row: TensorDiff, width: int) -> str:

@@ -106,11 +106,12 @@ def make_gguf_plan(
         For a tensor that GGUF has no type for.
     """
     source = view.tensors
-    notes = list(view.notes)
+    stand_ins: dict[str, list[str]] = {}
     tensors = [
-        _plan_tensor(info, recipe, notes, needs_f32=view.needs_f32(info.name))
+        _plan_tensor(info, recipe, stand_ins, needs_f32=view.needs_f32(info.name))
         for info in source.tensors.values()
     ]
+    notes = [*view.notes, *(f"{_several(names)}: {why}" for why, names in stand_ins.items())]
     if imatrix is not None:
         tensors, more = weigh(tensors, imatrix)
         notes += more
@@ -149,12 +150,18 @@ def _files(
     )
 
 
-def _plan_tensor(info: TensorInfo, recipe: Recipe, notes: list[str], *, needs_f32: bool) -> TensorPlan:
+def _several(names: list[str]) -> str:
+    return f"{len(names)} tensors ({names[0]} and others)" if len(names) > 1 else names[0]
+
+
+def _plan_tensor(
+    info: TensorInfo, recipe: Recipe, stand_ins: dict[str, list[str]], *, needs_f32: bool
+) -> TensorPlan:
     chosen = "F32" if needs_f32 else resolve(recipe.scheme_for(info))
     if chosen is None and info.scheme is not None and not isinstance(info.scheme.layout, RawBlocks):
         chosen = smallest_equivalent(info.scheme.layout, BY_NAME)
     if isinstance(chosen, Scheme):
-        chosen = _fitting(info, chosen, notes)
+        chosen = _fitting(info, chosen, stand_ins)
     if isinstance(chosen, Scheme):
         if info.scheme is not None and info.scheme.id == chosen.id:
             return _kept(info)
@@ -197,18 +204,18 @@ def _raw_array(info: TensorInfo, scheme: Scheme) -> tuple[str, tuple[int, ...]]:
     return "U8", (rows, cols // layout.block, layout.size)
 
 
-def _fitting(info: TensorInfo, scheme: Scheme, notes: list[str]) -> Scheme | str | None:
-    """The scheme, or what stands in for it where its block does not divide the rows: reported."""
+def _fitting(info: TensorInfo, scheme: Scheme, stand_ins: dict[str, list[str]]) -> Scheme | str | None:
+    """The scheme, or what stands in for it where its block does not divide the rows: reported, by reason."""
     cols = rows_cols(info.shape)[1]
     wanted: Scheme | str | None = scheme
     while isinstance(wanted, Scheme) and cols % wanted.block_size:
         wanted = resolve(wanted.fallback())
     if wanted is not scheme:
         name = wanted.id if isinstance(wanted, Scheme) else str(wanted).lower()
-        notes.append(
-            f"{info.name}: rows of {cols} do not divide into blocks of {scheme.block_size}: "
-            f"{name} instead of {scheme.id}"
+        why = (
+            f"rows of {cols} do not divide into blocks of {scheme.block_size}: {name} instead of {scheme.id}"
         )
+        stand_ins.setdefault(why, []).append(info.name)
     return wanted
 
 

@@ -48,6 +48,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/eval_memory.py
 	$(BIN)/python benchmarks/sweep.py
 

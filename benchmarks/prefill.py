@@ -1,7 +1,10 @@
 """Reading tokens: this program against llama.cpp on the same file, tokens and windows, in turn.
 
-Ours reads and decodes every layer from the file within the time that is measured, as an evaluation
-does; llama.cpp has its model loaded. Both give the logits of each window's last token.
+As many tokens as an evaluation takes through a layer before it reads the next. Ours reads and decodes
+every layer from the file within the time that is measured, as an evaluation does; llama.cpp has its
+model loaded. Both give the logits of each window's last token. How far these are from float32's, with
+the same weights, is printed too: ours rounds factors to bfloat16 (as with ``--dtype bf16``) but for the
+f32 file, llama.cpp rounds activations to its own types.
 
 Usage: `python benchmarks/prefill.py [TYPE …]`, in an environment with llama-cpp-python.
 """
@@ -18,9 +21,11 @@ import jax
 import numpy as np
 from llama_model import VOCABULARY, LlamaCpp, model
 
+from qformat.evaluate.engine import GROUP_TOKENS
 from qformat.model import open_model
 
-WINDOWS, LENGTH, ROUNDS = 4, 512, 5
+LENGTH, ROUNDS = 512, 5
+WINDOWS = GROUP_TOKENS // LENGTH
 BOUNDS = {"f32": 1.5, "bf16": 1.3, "q8_0": 1.5, "q4_0": 1.1, "q4_k": 1.1}
 FOLDER = Path(tempfile.gettempdir()) / "qformat-bench"
 
@@ -40,8 +45,10 @@ def measure(kind: str) -> None:
     path, tokens = model(FOLDER, kind), np.random.default_rng(1).integers(0, VOCABULARY, (WINDOWS, LENGTH))
     dtype = "f32" if kind == "f32" else "bf16"
     llama = LlamaCpp(path, LENGTH)
-    theirs, mine = np.array([llama.read(window) for window in tokens]), ours(path, dtype, tokens)
-    difference = np.abs(theirs - mine).max() / theirs.std()
+    few = tokens[:2]
+    wide = ours(path, "f32", few)
+    found = {"ours": ours(path, dtype, few), "llama.cpp": np.array([llama.read(window) for window in few])}
+    errors = {name: np.sqrt(((logits - wide) ** 2).mean()) / wide.std() for name, logits in found.items()}
     speeds: dict[str, list[float]] = {"ours": [], "llama.cpp": []}
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -57,7 +64,9 @@ def measure(kind: str) -> None:
     shown = ", ".join(f"{name} {statistics.median(s):.0f} tokens/s" for name, s in speeds.items())
     print(
         f"{kind:5} {shown}: {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}), "
-        f"to reach {BOUNDS.get(kind, 1):.1f}; logits differ by {difference:.1e} of their deviation"
+        f"to reach {BOUNDS.get(kind, 1):.1f}; from float32 logits "
+        + ", ".join(f"{name} {error:.1e}" for name, error in errors.items()),
+        flush=True,
     )
 
 

@@ -5,15 +5,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import tokens, write_folder
 
+import qformat
 from qformat.model import decoder, open_model
 from qformat.model.decoder import Kind
 from qformat.model.generate import Session
+from qformat.schemes.kernels import narrow
 
 VILLAGE = Path(__file__).parents[1] / "samples" / "village"
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
+def test_narrowing_rounds_as_bfloat16_does(bits):
+    values = np.resize(np.array(bits, np.uint32), 64).view(np.float32)
+    found = np.asarray(narrow(values)).view(ml_dtypes.bfloat16).astype(np.float32)
+    assert np.array_equal(found, values.astype(ml_dtypes.bfloat16).astype(np.float32), equal_nan=True)
+
+
+@pytest.mark.parametrize("scheme", ["q8_0", "q4_k", "sym8", "asym4", "nf4"])
+def test_bfloat16_weights_are_the_float32_ones_rounded(scheme, tmp_path):
+    path = tmp_path / "m.safetensors"
+    qformat.convert(VILLAGE, path, scheme)
+    wide, rough = (open_model(path, dtype).layer(0).params for dtype in ("f32", "bf16"))
+    for name, weights in rough.items():
+        assert np.array_equal(weights, np.asarray(wide[name]).astype(weights.dtype)), name
 
 
 @pytest.mark.parametrize("case", ["llama", "gemma3", "qwen35"])

@@ -121,6 +121,8 @@ class Weights:
             start = 0
             for piece in parameter.pieces:
                 source = self._source(piece.tensor)
+                if source.kernel is not None and self.dtype == "bf16":
+                    source.dtype = "BF16"
                 jobs += _decoding(rows[start : start + source.rows], source, piece.order)
                 start += source.rows
         with ThreadPoolExecutor(cores()) as pool:

@@ -208,10 +208,12 @@ def decode_tile(
     tile: Tile,
     cols: int,  # noqa: ARG001  part of what a tile is a tile of, as in plane_offset
     kern: Kernel | None = None,
-) -> NDArray[np.float32]:
+    dtype: str = "F32",
+) -> NDArray[Any]:
     """Decode a tile from planes ``[all rows, …]`` to float32 ``[tile.rows, tile.cols]``.
 
-    Without a kernel NumPy does it, from the layout alone: the same bits, some times slower.
+    Without a kernel NumPy does it, from the layout alone: the same bits, some times slower. With
+    one, ``dtype`` may be BF16.
     """
     part = {p.name: _rows_of(p, stored[p.name], tile) for p in planes(layout)}
     if kern is None:
@@ -220,7 +222,7 @@ def decode_tile(
     items = {}
     for plane in kern.planes:
         items[plane.name] = _items(kern, plane, part[plane.name], tile, count)
-    return kern.decode(items)[:count].reshape(tile.rows, -1)[:, : tile.cols]
+    return kern.decode(items, dtype)[:count].reshape(tile.rows, -1)[:, : tile.cols]
 
 
 def _rows_of(plane: Plane, array: NDArray[Any], tile: Tile) -> NDArray[Any]:
@@ -235,7 +237,7 @@ def _items(kern: Kernel, plane: Plane, part: NDArray[Any], tile: Tile, count: in
     """A plane's part as a full tile of items, the way the kernel takes them."""
     if isinstance(plane.item, Codes) and plane.span == 1 and kern.block % 8 == 0:
         per_block = kern.block * plane.item.bits // 8
-        out = scratch(plane.name, (kern.blocks, per_block), np.uint8)
+        out = scratch(plane.name, (kern.room(count), per_block), np.uint8)
         used = out.reshape(-1)[: count * per_block].reshape(tile.rows, -1)
         used[:, : part.shape[1]] = part
         used[:, part.shape[1] :] = 0
@@ -243,7 +245,7 @@ def _items(kern: Kernel, plane: Plane, part: NDArray[Any], tile: Tile, count: in
     opened = unpack_plane(plane, part, tile.cols, kern.block)
     if isinstance(plane.item, RawBlocks):
         return opened
-    out = scratch(plane.name, (kern.blocks, opened.shape[1]), opened.dtype)
+    out = scratch(plane.name, (kern.room(count), opened.shape[1]), opened.dtype)
     out[:count] = opened
     return out
 

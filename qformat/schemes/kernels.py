@@ -32,6 +32,7 @@ from qformat.schemes.records import Record
 from qformat.schemes.scheme import Scheme
 
 TILE = 1 << 20  # weights
+FEW = 256  # blocks of a smaller tile, for a row of an embedding
 NO_FLOOR = np.float32(-np.inf)
 INFINITY = {"F32": 0x7F800000, "BF16": 0x7F80}  # its bits
 
@@ -104,6 +105,13 @@ def widen(raw: Any, dtype: str) -> Any:
 def _widening() -> Any:
     """Widens binary16 in a call of its own: fused into a reduction, it would go one at a time."""
     return jit(lambda raw: raw.astype(jnp.float32))
+
+
+def narrow(values: Any) -> Any:
+    """Float32 values as the bits of bfloat16, halves to even; XLA's conversion takes longer."""
+    bits = lax.bitcast_convert_type(values, jnp.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return jnp.where(jnp.isnan(values), 0x7FC0, rounded).astype(jnp.uint16)
 
 
 def pack(codes: Any, bits: int) -> Any:
@@ -256,7 +264,7 @@ class Kernel:
             # places in the cache: just below one, they are twice as fast.
             self.blocks = self.blocks // 2 - 2
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
-        self._decode = jit(self._decode_tile)
+        self._decode = jit(self._decode_tile, static=("dtype",))
 
     def encode(
         self,
@@ -282,10 +290,20 @@ class Kernel:
         finite = peaks is None or bool(np.asarray(peaks).max() < INFINITY[dtype])
         return out, measured, finite
 
-    def decode(self, items: Items) -> NDArray[np.float32]:
-        """Decode a full tile of planes to float32 ``[blocks, block]``; raw blocks may be fewer."""
-        parts = self.record.split(items["blocks"], self.blocks) if self.record else dict(items)
-        return np.asarray(self._decode(parts, NO_FLOOR))
+    def room(self, count: int) -> int:
+        """How many blocks a tile to decode has that holds ``count``: one of two sizes."""
+        return FEW if count <= FEW else self.blocks
+
+    def decode(self, items: Items, dtype: str = "F32") -> NDArray[Any]:
+        """Decode a full tile of planes to ``[blocks, block]``; raw blocks may be fewer.
+
+        ``dtype`` is F32 or BF16, to which the float32 results are rounded.
+        """
+        parts = dict(items)
+        if self.record:
+            parts = self.record.split(items["blocks"], self.room(len(items["blocks"])))
+        found = np.asarray(self._decode(parts, NO_FLOOR, dtype=dtype))
+        return found.view(dtypes.numpy_dtype(dtype))
 
     def _encode_tile(
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
@@ -327,13 +345,14 @@ class Kernel:
         bits = None if self.record else _in_kernel(name, self.layout)
         return array if bits is None else pack(array, bits)
 
-    def _decode_tile(self, items: dict[str, Any], floor: Any) -> Any:
+    def _decode_tile(self, items: dict[str, Any], floor: Any, *, dtype: str) -> Any:
         opened = dict(items)
         for plane in self.planes if self.record is None else ():
             bits = _in_kernel(plane.name, self.layout)
             if bits is not None and isinstance(plane.item, Codes):
                 opened[plane.name] = unpack(items[plane.name], bits, signed=plane.item.signed)
-        return self.scheme.decode(opened, _uncontracted(floor))
+        decoded = self.scheme.decode(opened, _uncontracted(floor))
+        return narrow(decoded) if dtype == "BF16" else decoded
 
 
 @functools.lru_cache(maxsize=64)

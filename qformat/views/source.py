@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformat.blocks.decode import as_rows
 from qformat.blocks.descriptor import SchemeRecord
+from qformat.blocks.dtypes import numpy_dtype
 from qformat.blocks.layout import rows_cols
 from qformat.blocks.tiles import Tile, tiles
 from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class TensorSource:
-    """One tensor as rows; ``dtype`` is what its regions come in."""
+    """One tensor as rows; ``dtype`` is what its regions come in.
+
+    Quantized values come in float32; with ``dtype`` set to BF16, rounded to that.
+    """
 
     def __init__(self, checkpoint: Checkpoint, info: TensorInfo) -> None:
         self.info = info
@@ -47,7 +51,7 @@ class TensorSource:
         return self.values(stored, Tile(0, wanted.size, 0, self.cols))
 
     def region(self, tile: Tile) -> NDArray[Any]:
-        """The values of a region: a mapped view of a plain tensor, or decoded float32."""
+        """The values of a region: a mapped view of a plain tensor, or decoded ones."""
         return self.values(self.planes, tile)
 
     def values(self, stored: Mapping[str, NDArray[Any]], tile: Tile) -> NDArray[Any]:
@@ -61,10 +65,16 @@ class TensorSource:
         step = kernel.block * 8
         first = tile.col // step * step
         width = tile.col + tile.cols - first
-        out = np.empty((tile.rows, width), np.float32)
-        for part in tiles(tile.rows, width, kernel.block, kernel.blocks):
+        parts = list(tiles(tile.rows, width, kernel.block, kernel.blocks))
+        out = None if len(parts) == 1 else np.empty((tile.rows, width), numpy_dtype(self.dtype))
+        for part in parts:
             there = Tile(tile.row + part.row, part.rows, first + part.col, part.cols)
-            out[part.slices] = decode_tile(kernel.layout, stored, there, self.cols, kernel)
+            found = decode_tile(kernel.layout, stored, there, self.cols, kernel, self.dtype)
+            if out is None:
+                out = found
+            else:
+                out[part.slices] = found
+        assert out is not None
         return out[:, tile.col - first :]
 
 

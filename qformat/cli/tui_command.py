@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ Examples:
   qformat tui
   qformat tui model.safetensors
   qformat tui model-q4.gguf --original ./model
+  qformat tui model-q4.gguf --serve   (pip install 'qformat[serve]')
 """
 
 
@@ -25,7 +27,7 @@ Examples:
     help="What FILE was made of: errors and values are shown against it.",
 )
 @click.option("--theme", metavar="NAME", help="Colours: qformat-dark, qformat-light, mono, nord, …")
-@click.option("--serve", is_flag=True, help="Show it in a web browser, on this machine only.")
+@click.option("--serve", is_flag=True, help="Show it in a web browser, on 127.0.0.1 only and behind a key.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="For --serve.")
 def tui(files: tuple[Path, ...], original: Path | None, theme: str | None, serve: bool, port: int) -> None:
     """Look inside model files in the terminal: browse, take blocks apart, compare, convert.
@@ -36,8 +38,9 @@ def tui(files: tuple[Path, ...], original: Path | None, theme: str | None, serve
     from qformat.tui import launch
 
     if serve:
-        launch.serve(files, port)
+        launch.serve(files, port, original=original, theme=theme)
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    served = "TEXTUAL_DRIVER" in os.environ  # by textual-serve, which speaks to a browser through pipes
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("the TUI needs a terminal; `qformat inspect` prints the same facts.")
     launch.run(files, original=original, theme=theme)

@@ -27,24 +27,21 @@ def awaken() -> None:
         gc.enable()
 
 
-def serve(files: Sequence[Path], port: int) -> None:
+def serve(
+    files: Sequence[Path], port: int, *, original: Path | None = None, theme: str | None = None
+) -> None:
     """Show the program in a browser, on this machine only.
 
     Raises
     ------
     QFormatError
-        If textual-serve is not installed.
+        If textual-serve is not installed, or the port cannot be had.
     """
-    import shlex
-    import sys
-
     from qformat.errors import QFormatError
 
     try:
-        from textual_serve.server import Server
-    except ImportError:
-        raise QFormatError(
-            "--serve needs textual-serve, which is not installed", hint="pip install 'qformat[serve]'"
-        ) from None
-    command = shlex.join([sys.executable, "-m", "qformat", "tui", *map(str, files)])
-    Server(command, host="127.0.0.1", port=port, title="qformat").serve()
+        from qformat.tui import serving
+    except ImportError as error:
+        what = f"--serve needs textual-serve, which is not installed ({error})"
+        raise QFormatError(what, hint="pip install 'qformat[serve]'") from None
+    serving.serve(files, port, original, theme)

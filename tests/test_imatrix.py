@@ -14,12 +14,16 @@ from conftest import weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_gguf_convert import FFN, HIDDEN, write_model
+from tiny_models import tokens, write_folder
 
 import qformat
 from qformat.convert.options import Options
 from qformat.convert.verbs import plan
-from qformat.errors import FormatError, QFormatError
+from qformat.errors import FormatError, QFormatError, TargetError
+from qformat.evaluate.importance import collect, squares
 from qformat.files.imatrix import read_imatrix
+from qformat.model import open_model
+from qformat.model.tokenizer_loading import load_tokenizer
 from qformat.schemes.coder import encode
 from qformat.schemes.registry import registry
 
@@ -303,3 +307,78 @@ def test_schemes_that_do_not_heed_say_so(model, tmp_path):
     matrix = write_gguf(tmp_path / "i.gguf", importances())
     made = plan(model, tmp_path / "t.gguf", Options("q8_0", imatrix=matrix))
     assert made.warnings == ("none of the schemes heeds importances: i.gguf changes nothing",)
+
+
+# --- collecting -----------------------------------------------------------------------------------
+
+HELDOUT = SAMPLE.parent / "heldout.txt"
+
+
+def test_the_first_layers_means_are_those_of_the_normed_embeddings(tmp_path):
+    path = tmp_path / "i.gguf"
+    command("imatrix", SAMPLE, "--text", HELDOUT, "-o", path, "--ctx", "64", "--windows", "20")
+    made = read_imatrix(path)
+    assert made.chunks == 16  # of 20, whole calls
+    assert made.datasets == (str(HELDOUT),)
+    assert len(made.entries) == 28
+    tokenizer = load_tokenizer(SAMPLE)
+    ids = np.asarray(tokenizer.encode(HELDOUT.read_text(encoding="utf-8"), add_special=True))
+    rows = ids[: 16 * 64].reshape(16, 64).copy()
+    rows[:, 0] = tokenizer.bos
+    stored = {n: qformat.open(SAMPLE).plane(n).astype(np.float64) for n in FIRST}
+    x = stored[FIRST[0]][rows.reshape(-1)]
+    x /= np.sqrt((x * x).mean(axis=1, keepdims=True) + 1e-5)
+    wanted = ((x * stored[FIRST[1]]) ** 2).mean(axis=0)
+    for name in ("attn_q", "attn_k", "attn_v"):
+        np.testing.assert_allclose(made.entries[f"blk.0.{name}.weight"][0], wanted, rtol=1e-4)
+
+
+FIRST = ("model.embed_tokens.weight", "model.layers.0.input_layernorm.weight")
+
+
+@pytest.mark.parametrize("case", ["mixtral", "qwen3moe"])
+def test_experts_are_counted_by_the_tokens_that_went_to_them(tmp_path, case):
+    model = open_model(write_folder(case, tmp_path / "model"))
+    ids = tokens(case).reshape(4, -1).astype(np.int32)
+    sums, counts = squares(model, ids)
+    experts = model.config.experts
+    for layer in range(model.config.layers):
+        stacks = [f"blk.{layer}.ffn_{part}_exps.weight" for part in ("gate", "up", "down")]
+        for name in stacks:
+            assert counts[name].shape == (experts.count,)
+            assert counts[name].sum() == ids.size * experts.used
+            assert ((sums[name].sum(axis=1) > 0) == (counts[name] > 0)).all()
+        assert np.array_equal(sums[stacks[0]], sums[stacks[1]])
+        assert counts[f"blk.{layer}.attn_q.weight"].tolist() == [ids.size]
+
+
+def test_what_was_collected_makes_a_smaller_loss_where_it_counts(tmp_path):
+    """By the very measure of it: the error of a layer's output on its own inputs."""
+    path = tmp_path / "i.gguf"
+    collect(SAMPLE, HELDOUT, path, ctx=128, limit=16)
+    means = read_imatrix(path).entries
+    plain, heeded = tmp_path / "plain.gguf", tmp_path / "heeded.gguf"
+    qformat.convert(SAMPLE, tmp_path / "m.gguf", "f32")
+    qformat.convert(SAMPLE, plain, "q2_k", pure=True)
+    qformat.convert(SAMPLE, heeded, "q2_k", pure=True, imatrix=path)
+    better = 0
+    for name, mean in means.items():
+        exact, a, b = (values_of(p, name) for p in (tmp_path / "m.gguf", plain, heeded))
+        better += (mean[0] * (b - exact) ** 2).sum() < (mean[0] * (a - exact) ** 2).sum()
+    assert better == len(means)
+
+
+def values_of(path, name):
+    found = next(t for t in gguf.GGUFReader(path).tensors if t.name == name)
+    return gguf.quants.dequantize(found.data, found.tensor_type).astype(np.float64)
+
+
+def test_collecting_refuses(tmp_path):
+    path = tmp_path / "i.gguf"
+    path.write_bytes(b"mine")
+    with pytest.raises(TargetError, match="exists already"):
+        collect(SAMPLE, HELDOUT, path)
+    (tmp_path / "short.txt").write_text("Orla lives in Elderby.")
+    with pytest.raises(QFormatError, match="two windows take"):
+        collect(SAMPLE, tmp_path / "short.txt", tmp_path / "j.gguf")
+    assert path.read_bytes() == b"mine"

@@ -27,6 +27,7 @@ _COMMANDS = {
     "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
     "eval": "Measure what quantization cost: perplexity, and divergence from the original.",
     "sweep": "Measure many schemes against one original, in one table and one page.",
+    "imatrix": "Collect importances over a text, by which convert can weigh a model's weights.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

@@ -53,3 +53,22 @@ def bar(label: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[in
 
         yield advance
         progress.update(task, advance=waiting)
+
+
+@contextlib.contextmanager
+def tokens(label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a callback that takes how much is done and how much there is, or None if nobody is looking."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, advance=done, total=total)
+
+        yield advance

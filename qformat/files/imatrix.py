@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qformat.errors import FormatError
 from qformat.files.gguf.arrays import StringArray
@@ -213,3 +213,43 @@ class _Legacy:
         if self.left:
             raise FormatError(f"{self.left} bytes follow its end", file=self.path, offset=self.at)
         return chunks, text.decode("utf-8", "replace")
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_imatrix(
+    path: Path,
+    sums: Mapping[str, NDArray[Any]],
+    counts: Mapping[str, NDArray[Any]],
+    *,
+    datasets: list[str],
+    chunks: int,
+    chunk_size: int,
+    overwrite: bool = False,
+) -> None:
+    """Write sums of squares ``[experts, cols]`` and how many were summed ``[experts]``, as GGUF.
+
+    Raises
+    ------
+    TargetError
+        If the file exists, or cannot be written.
+    """
+    import numpy as np
+
+    from qformat.files.gguf.building import NewTensor, Typed, lay_out
+    from qformat.files.gguf.types import BY_NAME, ValueType
+    from qformat.files.gguf.writing import write_file
+
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for name in sorted(sums):
+        arrays[name + SUMS] = np.ascontiguousarray(sums[name], "<f4")
+        arrays[name + COUNTS] = np.ascontiguousarray(counts[name].reshape(-1, 1), "<f4")
+    pairs = [
+        ("general.type", Typed(ValueType.STRING, "imatrix")),
+        (DATASETS, Typed(ValueType.STRING, datasets, array=True)),
+        (CHUNKS, Typed(ValueType.UINT32, chunks)),
+        (CHUNK_SIZE, Typed(ValueType.UINT32, chunk_size)),
+    ]
+    new = [NewTensor(name, BY_NAME["f32"], array.shape) for name, array in arrays.items()]
+    write_file(path, lay_out(pairs, new), lambda name: [arrays[name].tobytes()], overwrite=overwrite)

@@ -14,6 +14,7 @@ from jax import lax
 
 from qformat.families import Experts, ModelConfig
 from qformat.model.layers import Params, activation, product
+from qformat.model.watching import Watching
 
 RUN = 64  # tokens of a run, at most
 
@@ -26,15 +27,22 @@ def mixture(config: ModelConfig, params: Params, x: Any) -> Any:
     chosen, weights = _route(experts, product(tokens, params["ffn_gate_inp.weight"]))
     run = _run_length(experts, len(tokens))
     slots, owners = _runs(experts, chosen.reshape(-1), run)
+    watched = isinstance(params, Watching)
     padded = jnp.concatenate([tokens, jnp.zeros((1, x.shape[-1]), x.dtype)])
 
     def one(_: Any, of: tuple[Any, Any]) -> tuple[Any, Any]:
         owner, mine = of
         gate, up, down = (params[f"ffn_{part}_exps.weight"][owner] for part in ("gate", "up", "down"))
         read = padded[jnp.minimum(mine // experts.used, len(tokens))]
-        return None, product(activation(config, product(read, gate)) * product(read, up), down)
+        inner = activation(config, product(read, gate)) * product(read, up)
+        squares = tuple(jnp.sum(a * a, axis=0) for a in (read, inner)) if watched else ()
+        return None, (product(inner, down), squares)
 
-    _, done = lax.scan(one, None, (owners, slots))
+    _, (done, squares) = lax.scan(one, None, (owners, slots))
+    if isinstance(params, Watching):
+        real = jnp.sum(slots < chosen.size, axis=1)
+        for names, sums in zip((("ffn_gate_exps", "ffn_up_exps"), ("ffn_down_exps",)), squares, strict=True):
+            params.saw_runs(names, experts.count, owners, sums, real)
     place = jnp.zeros(chosen.size + 1, jnp.int32).at[slots.reshape(-1)].set(jnp.arange(slots.size))
     each = done.reshape(-1, x.shape[-1])[place[:-1]].reshape(*chosen.shape, -1)
     return jnp.sum(each * weights[..., None], axis=1).reshape(x.shape)

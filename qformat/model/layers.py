@@ -11,6 +11,7 @@ from jax import lax
 
 from qformat.families import ModelConfig
 from qformat.model.packed import Packed, times
+from qformat.model.watching import Watching
 
 Params = Mapping[str, Any]
 LAST = (((1,), (1,)), ((), ()))  # rows times rows
@@ -41,6 +42,8 @@ def exact(dtype: Any) -> lax.Precision | None:
 
 def linear(params: Params, name: str, x: Any) -> Any:
     """A projection, with its bias if it has one."""
+    if isinstance(params, Watching):
+        params.saw(name, x)
     out = product(x, params[f"{name}.weight"])
     bias = params.get(f"{name}.bias")
     return out if bias is None else out + bias

@@ -52,6 +52,10 @@ class Weights:
         self._tensors = model.tensors
         self._shapes = {name: info.shape for name, info in model.tensors.tensors.items()}
 
+    def parameters(self, index: int) -> list[Parameter]:
+        """What a layer's parameters are made of."""
+        return list(parameters(self.config, self._shapes, index))
+
     def layer(self, index: int) -> Params:
         """All parameters of a layer, by their name without the layer."""
         return self._read(parameters(self.config, self._shapes, index))

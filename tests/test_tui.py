@@ -464,22 +464,3 @@ async def test_a_cancelled_run_leaves_nothing(files, tmp_path, monkeypatch):
         await press(pilot, "ctrl+r")
         assert list(target.parent.iterdir()) == []
         assert not page.written
-
-
-async def test_a_measurement_has_the_command_lines_figures(files, tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text((SAMPLE.parent / "heldout.txt").read_text()[:3000])
-    app = app_of(tmp_path, files / "asym4.safetensors", original=SAMPLE)
-    async with app.run_test(size=(160, 50)) as pilot:
-        await settled(pilot)
-        await press(pilot, "e")
-        app.screen.query_one("#text").value = str(text)
-        await press(pilot, "ctrl+r")
-        await app.workers.wait_for_complete()
-        await settled(pilot)
-        printed = command("eval", files / "asym4.safetensors", "--against", SAMPLE, "--text", text).stdout
-        facts = app.screen.query_one("#evaluate-facts")._facts
-        assert len(facts) > 10
-        assert all(value in printed for _, value in facts)
-        await press(pilot, "ctrl+t", "ctrl+t")
-        assert "strongest tint" in seen(app)

@@ -84,6 +84,7 @@ class BlockScreen(Page):
         view, original = found
         self.view = view
         self.set_class(False, "-fault")
+        self.set_class(original is not None, "-beside")
         self.query_one(BytesView).show(view)
         self.query_one(Elements).show(view, original)
         self._show_head(view)

@@ -38,19 +38,27 @@ class Elements(ScrollView):
         self.refresh()
 
     def _columns(self) -> list[tuple[str, int, int]]:
-        """Title, width, and which field (or -1)."""
-        assert self._view is not None
-        columns = [("column", 7, -1)]
-        for field in self._view.wide():
-            number = self._view.fields.index(field)
-            width = max(len(field.bits[0]), 4)
-            if self.size.width >= 60 or self._original is None:
-                columns.append(("bits", width + 1, number))
-            columns.append((line(field.name)[-6:], 7, number))
-        columns.append(("value", 14, -1))
+        """Title, width, and which field (or -1); bits and errors where there is room for them."""
+        view, room = self._view, self.scrollable_content_region.width
+        assert view is not None
+        number = max(map(len, (f"{v:.7g}" for v in (*view.values, *(self._original or ()))))) + 1
+        start = [("column", 7, -1)]
+        end = [("value", max(number, 6), -1)]
         if self._original is not None:
-            columns += [("original", 14, -1), ("error", 11, -1)]
-        return columns
+            end.append(("original", max(number, 9), -1))
+        codes, bits = [], []
+        for field in view.wide():
+            at = view.fields.index(field)
+            width = max(len(f"{i}") for i in field.items)
+            codes.append((line(field.name)[-6:], max(width, len(line(field.name)[-6:])) + 1, at))
+            bits.append(("bits", max(len(field.bits[0]), 4) + 1, at))
+        error = [("error", 11, -1)] if self._original is not None else []
+        room -= sum(w for _, w, _ in (*start, *codes, *end))
+        if sum(w for _, w, _ in error) > room:
+            error = []
+        room -= sum(w for _, w, _ in error)
+        pairs = zip(bits, codes, strict=True) if sum(w for _, w, _ in bits) <= room else ((c,) for c in codes)
+        return [*start, *(column for pair in pairs for column in pair), *end, *error]
 
     def render_line(self, y: int) -> Strip:
         """The head, or an element."""

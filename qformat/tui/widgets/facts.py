@@ -33,13 +33,17 @@ class Facts(Static):
         width = self.size.width
         if not self._facts or width < 8:
             return
-        names = min(max(len(n) for n, _ in self._facts) + 2, width // 2)
+        longest = max(len(line(v)) for _, v in self._facts)
+        names = min(max(len(n) for n, _ in self._facts) + 2, max(width // 2, width - longest))
         room = max(width - names, 8)
         text = Text()
         for name, value in self._facts:
+            own = len(name) >= names  # a line of its own
+            if own:
+                text.append(f"{name}\n", "dim")
             pieces = wrap(line(value), room)
             for i, piece in enumerate(pieces):
-                text.append((name if i == 0 else "").ljust(names), "dim")
+                text.append((name if i == 0 and not own else "").ljust(names), "dim")
                 text.append(piece + "\n")
         text.right_crop(1)
         self.update(text)

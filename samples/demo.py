@@ -19,7 +19,8 @@ SCHEMES = (
 )
 SWEEP = (
     *("sweep", MODEL, *(part for scheme in SCHEMES for part in ("-s", scheme))),
-    *("--text", "samples/heldout.txt", "--windows", "24", "--prompt", "One morning in Elderby, Orla"),
+    *("--text", "samples/heldout.txt", "--windows", "24", "--quiz", "samples/quiz.jsonl"),
+    *("--prompt", "One morning in Elderby, Orla"),
     *("--folder", "build/demo/sweep", "--html", PAGE),
 )
 STEPS = (

@@ -11,8 +11,9 @@ import pytest
 from conftest import qformat as command
 
 import qformat
-from qformat.errors import QFormatError, SchemeError
+from qformat.errors import FormatError, QFormatError, SchemeError
 from qformat.evaluate import stream
+from qformat.evaluate.quiz import quiz
 from qformat.evaluate.sweep import sweep
 from qformat.evaluate.sweep_page import page
 from qformat.evaluate.sweep_table import cells, to_csv
@@ -35,8 +36,24 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def swept(folder, excerpt):
-    return sweep(MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, prompt="Orla lives in", folder=folder)
+def questions(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("quiz") / "some.jsonl"
+    lines = (SAMPLES / "quiz.jsonl").read_text(encoding="utf-8").splitlines()[:24]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(folder, excerpt, questions):
+    """All that a sweep can find."""
+    return {
+        "text": excerpt, "ctx": 64, "by_layer": True, "quiz": questions, "prompt": "Orla lives in", "folder": folder,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def swept(whole):
+    return sweep(MODEL, SCHEMES, **whole)
 
 
 @pytest.mark.parametrize("scheme", ["asym4:block=64", "q2_k"])
@@ -52,6 +69,27 @@ def test_figures_are_those_of_single_evaluations(swept, excerpt, tmp_path, schem
         )
     assert row.divergence.kl.mean.value == pytest.approx(alone.divergence.kl.mean.value, rel=1e-4)
     assert row.alone.perplexity.low == pytest.approx(alone.model.alone.perplexity.low, rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["q2_k", "sym2"])
+def test_answers_are_those_of_a_quiz_alone(swept, questions, tmp_path, scheme):
+    path = tmp_path / ("m.gguf" if scheme == "q2_k" else "m.safetensors")
+    qformat.convert(MODEL, path, scheme, to="gguf" if scheme == "q2_k" else "qformat")
+    alone = quiz(path, questions, MODEL)
+    row = next(r for r in swept.rows if r.scheme == scheme)
+    assert row.quiz.score == alone.model.scores["total"]
+    assert row.quiz.flips == alone.flips["total"]
+    assert swept.rows[0].quiz.score == alone.original.scores["total"]
+    headings, shown = cells(swept)
+    told = dict(zip(headings, next(r for r in shown if r[0].startswith(scheme)), strict=True))
+    assert told["lost/gained"] == f"{row.quiz.flips.lost}/{row.quiz.flips.gained}"
+    assert told["quiz %"].startswith(f"{100 * row.quiz.score.right / 24:.1f} ±")
+
+
+def test_a_quiz_that_is_none_is_refused_before_anything_is_done(excerpt, tmp_path):
+    with pytest.raises(FormatError):
+        sweep(MODEL, ["sym4"], text=excerpt, quiz=excerpt, folder=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_rows_make_sense(swept):
@@ -70,17 +108,16 @@ def test_the_rows_make_sense(swept):
     assert all("blk.0.ffn_down.weight" in n for n in names)
 
 
-def test_what_is_done_is_not_done_again(swept, folder, excerpt, monkeypatch):
+def test_what_is_done_is_not_done_again(swept, whole, folder, excerpt, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(stream, "run", lambda *_, **__: pytest.fail("computed"))
         patch.setattr("qformat.evaluate.encodings.convert", lambda *_, **__: pytest.fail("encoded"))
-        again = sweep(
-            MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, prompt="Orla lives in", folder=folder
-        )
+        patch.setattr("qformat.evaluate.sweep_quiz.quiz", lambda *_, **__: pytest.fail("asked"))
+        again = sweep(MODEL, SCHEMES, **whole)
     assert {**again.to_json(), "seconds": 0} == {**swept.to_json(), "seconds": 0}
     routes = []
-    whole = stream.run
-    monkeypatch.setattr(stream, "run", lambda m, r, *a, **o: routes.append(len(r)) or whole(m, r, *a, **o))
+    run = stream.run
+    monkeypatch.setattr(stream, "run", lambda m, r, *a, **o: routes.append(len(r)) or run(m, r, *a, **o))
     more = sweep(MODEL, [*SCHEMES, "q4_0"], text=excerpt, ctx=64, folder=folder)
     assert set(routes) == {2}  # the original, and what is new
     assert more.rows[2] == next(
@@ -88,10 +125,13 @@ def test_what_is_done_is_not_done_again(swept, folder, excerpt, monkeypatch):
     )
 
 
-def test_a_damaged_figure_is_made_anew(swept, folder, excerpt):
-    file = next((folder / "figures").iterdir())
+def test_a_damaged_figure_is_made_anew(swept, whole, folder):
+    for file in (folder / "figures").glob("quiz-*"):
+        file.write_bytes(file.read_bytes()[:5])
+    file = next(f for f in (folder / "figures").iterdir() if not f.name.startswith("quiz-"))
     file.write_bytes(file.read_bytes()[:100])
-    again = sweep(MODEL, SCHEMES, text=excerpt, ctx=64, by_layer=True, folder=folder)
+    again = sweep(MODEL, SCHEMES, **whole)
+    assert [r.quiz for r in again.rows] == [r.quiz for r in swept.rows]
     kl = [r.divergence.kl.mean.value for r in again.rows[1:]]
     assert kl == pytest.approx([r.divergence.kl.mean.value for r in swept.rows[1:]], rel=1e-5)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from qformat.cli.text import clean, say, show, show_json, table
+from qformat.cli.text import clean, line, say, show, show_json, table
 
 _EXAMPLE = """
 \b
@@ -30,6 +30,7 @@ Example:
 @click.option(
     "--windows", "limit", type=click.IntRange(1), metavar="N", help="Use only so many windows, at random."
 )
+@click.option("--quiz", type=click.Path(), metavar="FILE", help="Multiple-choice questions to answer, too.")
 @click.option("--prompt", metavar="TEXT", help="Let each scheme go on from this, for --html and --json.")
 @click.option("--by-layer", is_flag=True, help="Also find what each layer adds; --html does so, too.")
 @click.option(
@@ -83,3 +84,6 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
         p = found.protocol
         how = f"protocol {p.name}, windows of {p.ctx}, {p.dtype}"
         show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
+        if found.quiz is not None:
+            asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
+            show(f"{asked} by the text's likelihood; lost and gained are right answers of the original")

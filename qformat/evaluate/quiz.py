@@ -79,12 +79,7 @@ class QuizResult:
         return {
             "schema": SCHEMA,
             "complete": self.complete,
-            "quiz": {
-                "path": str(self.quiz.path),
-                "layout": self.quiz.layout,
-                "digest": self.quiz.digest,
-                "questions": len(self.quiz.questions),
-            },
+            "quiz": self.quiz.to_json(),
             "dtype": self.dtype,
             "model": self.model.to_json(),
             "original": self.original.to_json() if self.original else None,

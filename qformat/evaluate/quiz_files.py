@@ -50,6 +50,15 @@ class Quiz:
     digest: str
     questions: tuple[Question, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """What was asked, as JSON-ready values."""
+        return {
+            "path": str(self.path),
+            "layout": self.layout,
+            "digest": self.digest,
+            "questions": len(self.questions),
+        }
+
 
 def read_quiz(path: str | Path) -> Quiz:
     """Read a file of questions.

@@ -28,10 +28,12 @@ from qformat.evaluate.digests import content_digest
 from qformat.evaluate.encodings import Encoding, check, encode
 from qformat.evaluate.engine import GROUP_TOKENS
 from qformat.evaluate.pair import common_tokenizer, common_vocabulary, open_models
+from qformat.evaluate.quiz_files import Quiz, read_quiz
 from qformat.evaluate.result import Protocol, window_notes
 from qformat.evaluate.statistics import Bootstrap
 from qformat.evaluate.stream import Model, Route
 from qformat.evaluate.summary import Alone, Divergence, alone, divergence
+from qformat.evaluate.sweep_quiz import Quizzed, quizzed
 from qformat.evaluate.sweep_result import Row, Stage, Sweep
 from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.verbs import byte_lengths
@@ -54,6 +56,7 @@ def sweep(
     dtype: str = "f32",
     limit: int | None = None,
     by_layer: bool = False,
+    quiz: str | os.PathLike[str] | None = None,
     prompt: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -72,6 +75,8 @@ def sweep(
     by_layer
         Also say what each layer adds to each scheme's divergence, on as many windows as take about as
         long again as the whole.
+    quiz
+        A file of multiple-choice questions (`qformat.evaluate.quiz_files`) that each model answers.
     prompt
         A text that each model goes on from, always with the likeliest token.
     folder
@@ -85,6 +90,7 @@ def sweep(
     begun = time.perf_counter()
     check(list(schemes))
     read = read_text(text)
+    questions = read_quiz(Path(quiz)) if quiz is not None else None
     source = opened(original)
     tokenizer = common_tokenizer([source], None)
     dtype = dtype_named(dtype)
@@ -105,6 +111,7 @@ def sweep(
         _run(engine, "measuring", progress)
         parts = _by_layer(engine, progress) if by_layer else {}
         everyone = [source, *(e.checkpoint for e in made)]
+        scores = _quizzed(everyone, keys, questions, dtype, place, progress) if questions else []
         said = _said(everyone, tokenizer, prompt, dtype, progress) if prompt is not None else []
     found = engine.tokens()
     bootstrap = Bootstrap(found.window, seed=seed)
@@ -116,6 +123,8 @@ def sweep(
         arrays = engine.arrays(i)
         figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
         rows.append(_row(encoding, rows[0], names, *figures, parts.get(i)))
+    for i, score in enumerate(scores):
+        rows[i] = replace(rows[i], quiz=score)
     for i, words in enumerate(said):
         rows[i] = replace(rows[i], answer=words)
     return Sweep(
@@ -128,6 +137,7 @@ def sweep(
         seconds=time.perf_counter() - begun,
         notes=(*notes, *window_notes(bootstrap)),
         prompt=prompt,
+        quiz=questions,
     )
 
 
@@ -233,6 +243,23 @@ def _by_layer(engine: CachedEngine, progress: Callable[[Stage], None] | None) ->
         stages = [part.arrays(k) for k in range(first, first + depth + 1)]
         found[i] = layers.by_layer(stages, part.arrays(i), bootstrap)
     return found
+
+
+def _quizzed(
+    everyone: list[Checkpoint],
+    keys: list[str],
+    questions: Quiz,
+    dtype: str,
+    place: Path,
+    progress: Callable[[Stage], None] | None,
+) -> list[Quizzed]:
+    marks = [_key(k, questions.digest) for k in keys]
+
+    def tell(fraction: float) -> None:
+        if progress:
+            progress(Stage("quiz", fraction))
+
+    return quizzed(everyone, marks, questions, dtype, place / "figures", tell)
 
 
 def _said(

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from qformat.evaluate.by_layer import ByLayer
+from qformat.evaluate.quiz_files import Quiz
 from qformat.evaluate.result import Protocol
 from qformat.evaluate.summary import Alone, Divergence
+from qformat.evaluate.sweep_quiz import Quizzed
 
 SCHEMA = 1
 
@@ -25,6 +27,7 @@ class Row:
     divergence: Divergence | None = None
     by_layer: ByLayer | None = None
     errors: dict[str, float] | None = None  # relative RMSE by tensor, under canonical names
+    quiz: Quizzed | None = None
     answer: str | None = None  # to the prompt
 
     def to_json(self) -> dict[str, Any]:
@@ -36,6 +39,7 @@ class Row:
             **self.alone.to_json(),
             "divergence": self.divergence.to_json() if self.divergence else None,
             "by_layer": self.by_layer.to_json() if self.by_layer else None,
+            "quiz": self.quiz.to_json() if self.quiz else None,
             "answer": self.answer,
             "relative_rmse": self.errors,
         }
@@ -62,6 +66,7 @@ class Sweep:
     seconds: float
     notes: tuple[str, ...]
     prompt: str | None = None
+    quiz: Quiz | None = None  # that each model answered
 
     @property
     def front(self) -> frozenset[str]:
@@ -84,6 +89,7 @@ class Sweep:
             "windows": self.windows,
             "tokens": self.tokens,
             "prompt": self.prompt,
+            "quiz": self.quiz.to_json() if self.quiz else None,
             "seconds": self.seconds,
             "versions": {name: version(name) for name in ("jax", "numpy", "qformat")},
             "notes": list(self.notes),

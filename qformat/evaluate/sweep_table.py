@@ -47,7 +47,21 @@ def columns(sweep: Sweep) -> list[tuple[str, Cell]]:
         ("mean KL", lambda r: plus_minus(r.divergence.kl.mean) if r.divergence else ""),
         ("same top %", lambda r: plus_minus(r.divergence.same_top, 100) if r.divergence else ""),
     ]
+    if any(r.quiz for r in sweep.rows):
+        found += [("quiz %", _score), ("lost/gained", _flips)]
     return found
+
+
+def _score(row: Row) -> str:
+    if row.quiz is None:
+        return ""
+    low, high = row.quiz.score.interval
+    return f"{100 * row.quiz.score.share:.1f} ± {50 * (high - low):.1f}"
+
+
+def _flips(row: Row) -> str:
+    flips = row.quiz.flips if row.quiz else None
+    return f"{flips.lost}/{flips.gained}" if flips else ""
 
 
 def cells(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
@@ -73,12 +87,20 @@ def to_csv(sweep: Sweep) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = [f"{name}{end}" for name in _ESTIMATES for end in ("", "_low", "_high")]
-    writer.writerow(["scheme", "bytes", "bits_per_weight", "times_smaller", "pareto", *names])
+    quizzed = ["quiz_right", "quiz_count", "quiz_lost", "quiz_gained"]
+    writer.writerow(["scheme", "bytes", "bits_per_weight", "times_smaller", "pareto", *names, *quizzed])
     for row in sweep.rows:
         figures: list[Any] = []
         for get in _ESTIMATES.values():
             estimate = get(row)
             figures += [estimate.value, estimate.low, estimate.high] if estimate else [None] * 3
         head = [row.scheme, row.nbytes, row.bpw, row.smaller, int(row.scheme in sweep.front)]
-        writer.writerow([*head, *figures])
+        writer.writerow([*head, *figures, *_quiz_numbers(row)])
     return out.getvalue()
+
+
+def _quiz_numbers(row: Row) -> list[int | None]:
+    if row.quiz is None:
+        return [None] * 4
+    score, flips = row.quiz.score, row.quiz.flips
+    return [score.right, score.count, *((flips.lost, flips.gained) if flips else (None, None))]

@@ -11,7 +11,19 @@ import pytest
 from conftest import qformat as command
 from conftest import save_bf16, weights
 
-COMMANDS = ("convert", "inspect", "diff", "verify", "chat", "quiz", "tokenize", "lab", "schemes", "plugins")
+COMMANDS = (
+    "convert",
+    "inspect",
+    "diff",
+    "verify",
+    "chat",
+    "quiz",
+    "bench",
+    "tokenize",
+    "lab",
+    "schemes",
+    "plugins",
+)
 
 
 @pytest.fixture(scope="module")

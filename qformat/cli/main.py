@@ -28,6 +28,7 @@ _COMMANDS = {
     "eval": "Measure what quantization cost: perplexity, and divergence from the original.",
     "sweep": "Measure many schemes against one original, in one table and one page.",
     "imatrix": "Collect importances over a text, by which convert can weigh a model's weights.",
+    "bench": "Time how fast a model reads and writes, here and in llama.cpp.",
     "schemes": "List the schemes that there are, with their options.",
     "plugins": "List the plugins that provide them, also those that did not load.",
 }

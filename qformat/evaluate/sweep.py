@@ -30,11 +30,12 @@ from qformat.evaluate.engine import GROUP_TOKENS
 from qformat.evaluate.pair import common_tokenizer, common_vocabulary, open_models
 from qformat.evaluate.quiz_files import Quiz, read_quiz
 from qformat.evaluate.result import Protocol, window_notes
+from qformat.evaluate.stage import Stage
 from qformat.evaluate.statistics import Bootstrap
 from qformat.evaluate.stream import Model, Route
 from qformat.evaluate.summary import Alone, Divergence, alone, divergence
 from qformat.evaluate.sweep_quiz import Quizzed, quizzed
-from qformat.evaluate.sweep_result import Row, Stage, Sweep
+from qformat.evaluate.sweep_result import Row, Sweep
 from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.verbs import byte_lengths
 from qformat.evaluate.windows import WINDOW, Windows, token_digest

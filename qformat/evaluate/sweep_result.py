@@ -46,14 +46,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """How far a sweep is: what is being done, and which share of that is done."""
-
-    what: str
-    fraction: float
-
-
-@dataclass(frozen=True)
 class Sweep:
     """The table of a sweep, the original first, and how it was measured."""
 

@@ -54,6 +54,13 @@ def codes_around(blocks: Any, own: Any, scales: Any, top: int, zero: Any) -> Any
     return chosen.astype(jnp.int32).reshape(n, -1)
 
 
+def as_bytes(codes: Any) -> Any:
+    """Codes computed once, as bytes, for the sections that hold parts of them."""
+    from qformat.schemes.numerics import materialized
+
+    return materialized(codes.astype("uint8"))[0]
+
+
 def largest_signed(scales: Any) -> Any:
     """The scale of the largest magnitude, the first of equals: ``[n, 1]``."""
     import jax.numpy as jnp

@@ -214,12 +214,12 @@ def _uneven_scales(blocks: Any, weights: Any) -> Any:
     """The searched scale of each 32 elements."""
     from qformat.schemes.numerics import hidden_zero
     from qformat_plugins.ggml import uneven, weighted
-    from qformat_plugins.ggml.search import Search, transposed
+    from qformat_plugins.ggml.search import Search, grouped
 
     zero = hidden_zero(blocks)
     if weights is not None:
         return weighted.uneven_scale(weighted.weighted(blocks, weights, 32, zero), NONLINEAR, 7)
-    return uneven.uneven_scale(Search(transposed(blocks, 32), zero), NONLINEAR, 7)
+    return uneven.uneven_scale(Search(grouped(blocks, 32), zero), NONLINEAR, 7)
 
 
 def _floor_log2(values: Any) -> Any:

@@ -39,18 +39,18 @@ class EightSubBlocks(WeightedBlocks):
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.finish import coded, codes_above
-        from qformat_plugins.ggml.search import Search, Steps, scale_and_low, transposed
+        from qformat_plugins.ggml.finish import as_bytes, coded, codes_above
+        from qformat_plugins.ggml.search import Search, Steps, every, grouped, scale_and_low
         from qformat_plugins.ggml.weighted import superblock
 
         zero, steps = hidden_zero(blocks), Steps(*self.steps)
         if weights is not None:
             fit, (d, scales), (dmin, mins) = superblock(blocks, weights, 32, steps.top, 63, zero)
         else:
-            search = Search(transposed(blocks, 32), zero)
+            search = Search(grouped(blocks, 32), zero)
             squares = search.total(lambda x: search.alone(x * x))
             (width,) = materialized(jnp.sqrt(squares * jnp.float32(1 / 32)))
-            fit = scale_and_low(search, steps, lambda x: width + jnp.abs(x), absolute=False)
+            fit = scale_and_low(search, steps, every(width) + jnp.abs(search.x), absolute=False)
             d, scales = coded(fit.scale.reshape(-1, 8), 63, zero)
             dmin, mins = coded(-fit.low.reshape(-1, 8), 63, zero)
         scales, mins = (jnp.minimum(a & 255, 63) for a in (scales, mins))
@@ -58,7 +58,7 @@ class EightSubBlocks(WeightedBlocks):
         codes = codes_above(
             blocks, fit, floats(d) * floats(scales), floats(dmin) * floats(mins), steps.top, zero
         )
-        return {"d": d, "dmin": dmin, "scales": _twelve(scales, mins)}, codes
+        return {"d": d, "dmin": dmin, "scales": _twelve(scales, mins)}, as_bytes(codes)
 
     def scales(self, planes: Mapping[str, Any]) -> tuple[Any, Any]:
         """Scales and minima ``[n, 8]``."""
@@ -194,12 +194,12 @@ class Q6_K(WeightedBlocks):  # noqa: N801
 
         from qformat.schemes.numerics import hidden_zero, materialized, rounded
         from qformat_plugins.ggml import weighted
-        from qformat_plugins.ggml.finish import codes_around, largest_signed
-        from qformat_plugins.ggml.search import TINY, Search, nearest, signed_scale, transposed
+        from qformat_plugins.ggml.finish import as_bytes, codes_around, largest_signed
+        from qformat_plugins.ggml.search import TINY, Search, grouped, nearest, signed_scale
 
         zero = hidden_zero(blocks)
         if weights is None:
-            fit = signed_scale(Search(transposed(blocks, 16), zero), 32)
+            fit = signed_scale(Search(grouped(blocks, 16), zero), 32)
         else:
             fit = weighted.signed_scale(weighted.weighted(blocks, weights, 16, zero), 32)
         scales = fit.scale.reshape(-1, 16)
@@ -212,7 +212,7 @@ class Q6_K(WeightedBlocks):  # noqa: N801
         inverses = jnp.repeat(fit.inverse.reshape(-1, 16), 16, axis=1)
         own = jnp.where(jnp.isnan(inverses), 0, nearest(blocks * inverses, -32, 31) + 32)
         codes = codes_around(blocks, own, floats(d) * floats(steps), 32, zero)
-        codes = jnp.where(nothing, 0, codes)
+        codes = as_bytes(jnp.where(nothing, 0, codes))
         return {
             "ql": gathered(codes & 15, 4, 64),
             "qh": gathered(codes >> 4, 2, 32),

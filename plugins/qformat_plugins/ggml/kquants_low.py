@@ -46,16 +46,16 @@ class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.finish import coded, codes_above
-        from qformat_plugins.ggml.search import Search, Steps, scale_and_low, transposed
+        from qformat_plugins.ggml.finish import as_bytes, coded, codes_above
+        from qformat_plugins.ggml.search import Search, Steps, grouped, scale_and_low
         from qformat_plugins.ggml.weighted import superblock
 
         zero = hidden_zero(blocks)
         if weights is not None:
             fit, (d, scales), (dmin, mins) = superblock(blocks, weights, 16, 3, 15, zero)
         else:
-            search = Search(transposed(blocks, 16), zero)
-            fit = scale_and_low(search, Steps(3, -0.5, 0.1, 16), jnp.abs, absolute=True)
+            search = Search(grouped(blocks, 16), zero)
+            fit = scale_and_low(search, Steps(3, -0.5, 0.1, 16), jnp.abs(search.x), absolute=True)
             d, scales = coded(fit.scale.reshape(-1, 16), 15, zero)
             dmin, mins = coded(-fit.low.reshape(-1, 16), 15, zero)
         both = (scales | (mins << 4)) & 255
@@ -63,7 +63,12 @@ class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
         codes = codes_above(
             blocks, fit, floats(d) * floats(both & 15), floats(dmin) * floats(both >> 4), 3, zero
         )
-        return {"scales": both.astype(jnp.uint8), "qs": gathered(codes, 2, 32), "d": d, "dmin": dmin}
+        return {
+            "scales": both.astype(jnp.uint8),
+            "qs": gathered(as_bytes(codes), 2, 32),
+            "d": d,
+            "dmin": dmin,
+        }
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         from qformat.schemes.numerics import materialized
@@ -107,7 +112,7 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.finish import codes_around
+        from qformat_plugins.ggml.finish import as_bytes, codes_around
         from qformat_plugins.ggml.weighted import signed_superblock
 
         zero = hidden_zero(blocks)
@@ -116,7 +121,8 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         else:
             d, stored, own = signed_superblock(blocks, weights, 16, 4, 32, zero)
         d, stored = materialized(d.astype(jnp.float16), stored)
-        codes = codes_around(blocks, own, floats(d) * floats(stored - 32), 4, zero)
+        scales = floats(d) * floats(stored - 32)
+        codes = as_bytes(codes_around(blocks, own(scales) if weights is None else own, scales, 4, zero))
         low = gathered(stored & 15, 4, 8)
         return {
             "hmask": gathered(codes >> 2, 1, 32),
@@ -126,20 +132,34 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         }
 
     def search(self, blocks: Any, zero: Any) -> tuple[Any, Any, Any]:
-        """The scale ``[n, 1]``, the coded scales ``[n, 16]``, and the codes that the search found."""
+        """The scale ``[n, 1]``, the coded scales ``[n, 16]``, and what gives the codes that the search found.
+
+        It needs to know the scales as they are stored: the codes are looked for only where one became zero.
+        """
         import jax.numpy as jnp
+        from jax import lax
 
         from qformat.schemes.numerics import materialized, rounded
         from qformat_plugins.ggml.finish import largest_signed
-        from qformat_plugins.ggml.search import Search, refined_scale, transposed
+        from qformat_plugins.ggml.search import TINY, Search, grouped, refined_scale
 
-        fit = refined_scale(Search(transposed(blocks, 16), zero), 4)
-        scales = fit.scale.reshape(-1, 16)
+        search = Search(grouped(blocks, 16), zero)
+        scale, codes = refined_scale(search, 4)
+        scales = scale.reshape(-1, 16)
         top = largest_signed(scales)
         (inverse,) = materialized(jnp.where(top == 0, 0, jnp.float32(-32) / top))
         steps = rounded(inverse * scales, -32, 31)
         stored = jnp.where(top == 0, 0, steps + 32)  # no scale at all leaves zero bytes
-        return jnp.where(top == 0, 0, 1 / inverse), stored, fit.codes.T.reshape(blocks.shape)
+
+        def own(final: Any) -> Any:
+            some = jnp.any((final == 0) & (jnp.max(jnp.abs(blocks.reshape(-1, 16, 16)), axis=2) >= TINY))
+            return lax.cond(
+                some,
+                lambda: jnp.swapaxes(codes(), -1, -2).reshape(blocks.shape),
+                lambda: jnp.zeros_like(blocks),
+            )
+
+        return jnp.where(top == 0, 0, 1 / inverse), stored, own
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product

@@ -1,12 +1,15 @@
 """The searches by which ggml chooses scales of sub-blocks, for many sub-blocks side by side.
 
-Arrays are ``[elements of a sub-block, sub-blocks]``: a step of the search is a sum over the first
-axis, written out in order because the last bit depends on it, and vectorized over the second.
-A product that something is added to passes through `Search.alone`: the reference rounds it on its own.
+Arrays are ``[groups, elements of a sub-block, sub-blocks of a group]``: a step of the search is a sum
+over the elements, written out in order because the last bit depends on it, and vectorized over the
+sub-blocks beside each other. Groups are small, so that what one step reads lies close together.
+Without the first axis the searches work as well. A product that something is added to passes through
+`Search.alone`: the reference rounds it on its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +31,6 @@ class Fit:
     low: Any
     inverse: Any
     base: Any
-    codes: Any = None
 
 
 class Search:
@@ -37,32 +39,47 @@ class Search:
     def __init__(self, x: Any, zero: Any) -> None:
         self.x = x
         self.zero = zero
-        self.size = x.shape[0]
+        self.size = x.shape[-2]
+
+    def row(self, i: int) -> Any:
+        """Element ``i`` of every sub-block."""
+        return self.x[..., i, :]
 
     def alone(self, product: Any) -> Any:
         return product + self.zero
 
     def total(self, term: Callable[[Any], Any]) -> Any:
-        """The sum of ``term(x[i])`` over the elements, in order."""
-        found = term(self.x[0])
-        for i in range(1, self.size):
-            found = found + term(self.x[i])
-        return found
+        """The sum of ``term(x)`` over the elements, in order."""
+        return summed(lambda x: (term(x),), self.x)[0]
 
     def extremes(self) -> tuple[Any, Any]:
-        low = high = self.x[0]
+        low = high = self.row(0)
         for i in range(1, self.size):
-            low, high = smaller(self.x[i], low), larger(self.x[i], high)
+            low, high = smaller(self.row(i), low), larger(self.row(i), high)
         return low, high
 
     def first_extreme(self) -> Any:
         """The element of the largest magnitude, the first of equals."""
         import jax.numpy as jnp
 
-        found = self.x[0]
+        found = self.row(0)
         for i in range(1, self.size):
-            found = jnp.where(jnp.abs(self.x[i]) > jnp.abs(found), self.x[i], found)
+            found = jnp.where(jnp.abs(self.row(i)) > jnp.abs(found), self.row(i), found)
         return found
+
+
+def summed(terms: Callable[..., tuple[Any, ...]], *arrays: Any) -> tuple[Any, ...]:
+    """The sums over the elements of each of ``terms``, which get one element of every array, in order."""
+    found = terms(*(a[..., 0, :] for a in arrays))
+    for i in range(1, arrays[0].shape[-2]):
+        more = terms(*(a[..., i, :] for a in arrays))
+        found = tuple(a + b for a, b in zip(found, more, strict=True))
+    return found
+
+
+def every(of_each: Any) -> Any:
+    """One number for each sub-block, in the shape of all its elements."""
+    return of_each[..., None, :]
 
 
 def smaller(a: Any, b: Any) -> Any:
@@ -95,6 +112,14 @@ def transposed(blocks: Any, size: int) -> Any:
     return materialized(blocks.reshape(-1, size).T)[0]
 
 
+def grouped(blocks: Any, size: int) -> Any:
+    """Blocks ``[n, elements]`` as groups of sub-blocks ``[groups, size, up to 256]``."""
+    from qformat.schemes.numerics import materialized
+
+    beside = math.gcd(blocks.size // size, 256)
+    return materialized(blocks.reshape(-1, beside, size).transpose(0, 2, 1))[0]
+
+
 # --- scale and minimum: Q2_K, Q4_K, Q5_K ----------------------------------------------------------
 
 
@@ -112,56 +137,55 @@ class Steps:
         return np.float32(self.first) + step + np.float32(self.top)
 
 
-def scale_and_low(search: Search, steps: Steps, weight: Callable[[Any], Any], *, absolute: bool) -> Fit:
+def scale_and_low(search: Search, steps: Steps, weights: Any, *, absolute: bool) -> Fit:
     """Least squares of scale and minimum for each trial rounding; the best by weighted error stays.
 
-    The minimum of the best fit so far is what the next trial rounds from.
+    The minimum of the best fit so far is what the next trial rounds from. Codes of a trial are an array
+    of their own: two sums use them.
     """
     import jax.numpy as jnp
     from jax import lax
 
     from qformat.schemes.numerics import materialized
 
+    alone, x = search.alone, search.x
     low, high = search.extremes()
     low, high = materialized(smaller(low, jnp.float32(0)), high)
-    (sum_w,) = materialized(search.total(weight))
-    (sum_wx,) = materialized(search.total(lambda x: search.alone(weight(x) * x)))
+    (w,) = materialized(weights)
+    (sum_w,) = materialized(*summed(lambda w: (w,), w))
+    (sum_wx,) = materialized(*summed(lambda w, x: (alone(w * x),), w, x))
     (inverse,) = materialized(jnp.float32(steps.top) / (high - low))
     (scale,) = materialized(1 / inverse)
 
-    def codes(x: Any, inverse: Any, base: Any) -> Any:
-        return nearest(inverse * (x - base), 0, steps.top)
+    def codes(inverse: Any, base: Any) -> Any:
+        return nearest(every(inverse) * (x - every(base)), 0, steps.top)
 
-    def error(inverse: Any, base: Any, scale: Any, low: Any) -> Any:
-        def term(x: Any) -> Any:
-            off = (search.alone(scale * codes(x, inverse, base)) + low) - x
-            return search.alone(weight(x) * (jnp.abs(off) if absolute else off * off))
+    def error(codes: Any, scale: Any, low: Any) -> Any:
+        def term(code: Any, w: Any, x: Any) -> tuple[Any]:
+            off = (alone(scale * code) + low) - x
+            return (alone(w * (jnp.abs(off) if absolute else off * off)),)
 
-        return materialized(search.total(term))[0]
+        return materialized(*summed(term, codes, w, x))[0]
 
-    def fit(inverse: Any, base: Any) -> tuple[Any, Any]:
-        def terms(x: Any) -> tuple[Any, Any, Any]:
-            code = codes(x, inverse, base)
-            once = search.alone(weight(x) * code)
-            return once, search.alone(once * code), search.alone(once * x)
+    def fit(codes: Any) -> tuple[Any, Any]:
+        def terms(code: Any, w: Any, x: Any) -> tuple[Any, Any, Any]:
+            once = alone(w * code)
+            return once, alone(once * code), alone(once * x)
 
-        s1, s2, sx = terms(search.x[0])
-        for i in range(1, search.size):
-            a, b, c = terms(search.x[i])
-            s1, s2, sx = s1 + a, s2 + b, sx + c
-        return least_squares(search, sum_w, sum_wx, s1, s2, sx)
+        return least_squares(search, sum_w, sum_wx, *summed(terms, codes, w, x))
 
     numerators = jnp.asarray(steps.numerators())
 
     def step(i: Any, best: tuple[Any, ...]) -> tuple[Any, ...]:
         least, base = best[0], best[2]
         (trial,) = materialized(numerators[i] / (high - base))
-        new_scale, new_low = fit(trial, base)
-        found = error(trial, base, new_scale, new_low)
+        tried = codes(trial, base)
+        new_scale, new_low = fit(tried)
+        found = error(tried, new_scale, new_low)
         new = (found, new_scale, new_low, trial, base)
         return tuple(jnp.where(found < least, a, b) for a, b in zip(new, best, strict=True))
 
-    first = (error(inverse, low, scale, low), scale, low, inverse, low)
+    first = (error(codes(inverse, low), scale, low), scale, low, inverse, low)
     best = lax.fori_loop(0, steps.count, step, first)
     flat = high == low
     return Fit(jnp.where(flat, 0, best[1]), best[2], jnp.where(flat, 0, best[3]), best[4])
@@ -193,84 +217,110 @@ def least_squares(search: Search, w: Any, wx: Any, s1: Any, s2: Any, sx: Any) ->
 
 
 def signed_scale(search: Search, top: int) -> Fit:
-    """The scale of 19 trials that fits best, weighted by x * x; codes are -top … top - 1."""
-    import jax.numpy as jnp
-    from jax import lax
+    """The scale of 19 trials that fits best, weighted by x * x; codes are -top … top - 1.
 
-    from qformat.schemes.numerics import materialized
-
-    (extreme,) = materialized(search.first_extreme())
-    offsets = [0, *(i for i in range(-9, 10) if i)]
-    tenths = np.float32(0.1) * np.asarray(offsets, np.float32)
-    numerators = jnp.asarray(-(np.float32(top) + tenths))
-
-    def sums(inverse: Any) -> tuple[Any, Any]:
-        def terms(x: Any) -> tuple[Any, Any]:
-            code = nearest(inverse * x, -top, top - 1)
-            weight = x * x
-            return search.alone((weight * x) * code), search.alone((weight * code) * code)
-
-        sx, s2 = terms(search.x[0])
-        for i in range(1, search.size):
-            a, b = terms(search.x[i])
-            sx, s2 = sx + a, s2 + b
-        (both,) = materialized(lax.complex(sx, s2))
-        return lax.real(both), lax.imag(both)
-
-    def step(i: Any, best: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-        (inverse,) = materialized(numerators[i] / extreme)
-        sx, s2 = sums(inverse)
-        scale = jnp.where(s2 != 0, sx / s2, 0)
-        better = jnp.where(i == 0, True, (s2 > 0) & (sx * sx > best[1] * s2))
-        new = (scale, scale * sx, inverse)
-        return tuple(jnp.where(better, a, b) for a, b in zip(new, best, strict=True))
-
-    nothing = jnp.zeros_like(extreme)
-    scale, _, inverse = lax.fori_loop(0, len(offsets), step, (nothing, nothing, nothing))
-    zero = jnp.abs(extreme) < jnp.float32(TINY)
-    return Fit(jnp.where(zero, 0, scale), None, jnp.where(zero, jnp.nan, inverse), None)
-
-
-# --- a signed scale, refined element by element: Q3_K -------------------------------------------------
-
-
-def refined_scale(search: Search, top: int) -> Fit:
-    """The scale for codes -top … top - 1 that are moved one at a time while the fit improves.
-
-    In ``codes`` of the result, unlike the other searches, are the codes themselves, plus ``top``.
+    All trials are written out: the compiler then makes one loop of them, which reads a sub-block once.
     """
     import jax.numpy as jnp
     from jax import lax
 
     from qformat.schemes.numerics import materialized
 
-    alone, x = search.alone, search.x
     (extreme,) = materialized(search.first_extreme())
-    (inverse,) = materialized(jnp.float32(-top) / extreme)
-    (codes,) = materialized(nearest(inverse * x, -top, top - 1))
-    weights, products = materialized(x * x, (x * x) * x)
-    sx, s2 = products[0] * codes[0] + search.zero, (weights[0] * codes[0]) * codes[0] + search.zero
-    for i in range(1, search.size):
-        sx, s2 = sx + alone(products[i] * codes[i]), s2 + alone((weights[i] * codes[i]) * codes[i])
+    offsets = np.asarray([0, *(i for i in range(-9, 10) if i)], np.float32)
+    numerators = -(np.float32(top) + np.float32(0.1) * offsets)
+
+    def trial(numerator: Any) -> tuple[Any, ...]:
+        inverse = jnp.float32(numerator) / extreme
+
+        def terms(x: Any) -> tuple[Any, Any]:
+            code = nearest(inverse * x, -top, top - 1)
+            weight = x * x
+            return search.alone((weight * x) * code), search.alone((weight * code) * code)
+
+        sx, s2 = summed(terms, search.x)
+        scale = jnp.where(s2 != 0, sx / s2, 0)
+        return scale, scale * sx, inverse, sx, s2
+
+    best = trial(numerators[0])[:3]
+    for numerator in numerators[1:]:
+        *new, sx, s2 = trial(numerator)
+        better = (s2 > 0) & (sx * sx > best[1] * s2)
+        best = tuple(jnp.where(better, a, b) for a, b in zip(new, best, strict=True))
+    (both,) = materialized(lax.complex(best[0], best[2]))  # as one number, so that it is one loop
+    zero = jnp.abs(extreme) < jnp.float32(TINY)
+    return Fit(jnp.where(zero, 0, lax.real(both)), None, jnp.where(zero, jnp.nan, lax.imag(both)), None)
+
+
+# --- a signed scale, refined element by element: Q3_K -------------------------------------------------
+
+
+def refined_scale(search: Search, top: int) -> tuple[Any, Any]:
+    """The scale for codes -top … top - 1 that are moved one at a time while the fit improves.
+
+    Returns the scales, and a function that gives the codes that were found, plus ``top``: few need them.
+    For the scales five rounds over all elements are written out, which makes one loop.
+    """
+    import jax.numpy as jnp
+
+    from qformat.schemes.numerics import materialized
+
+    (extreme,) = materialized(search.first_extreme())
+    zero = jnp.abs(extreme) < jnp.float32(TINY)
+    codes, sx, s2 = _first_codes(search, extreme, top)
+    for k in range(5 * search.size):
+        i = k % search.size
+        codes[i], sx, s2 = _moved(search, search.row(i), codes[i], (sx, s2), top)
+    (scale,) = materialized(jnp.where((s2 > 0) & ~zero, sx / s2, 0))
+
+    def own() -> Any:
+        return jnp.where(every(zero), 0, _all_moved(search, extreme, top) + top)
+
+    return scale, own
+
+
+def _first_codes(search: Search, extreme: Any, top: int) -> tuple[list[Any], Any, Any]:
+    """Codes of every element by the largest one, and the sums of w * x * code and w * code * code."""
+    import jax.numpy as jnp
+
+    inverse = jnp.float32(-top) / extreme
+    alone, rows = search.alone, [search.row(i) for i in range(search.size)]
+    codes = [nearest(inverse * x, -top, top - 1) for x in rows]
+    sx = s2 = None
+    for x, code in zip(rows, codes, strict=True):
+        a, b = alone(((x * x) * x) * code), alone(((x * x) * code) * code)
+        sx, s2 = (a, b) if sx is None else (sx + a, s2 + b)
+    return codes, sx, s2
+
+
+def _moved(search: Search, value: Any, old: Any, sums: tuple[Any, Any], top: int) -> tuple[Any, Any, Any]:
+    """The code of an element moved, where that improves the fit, and the sums with it."""
+    import jax.numpy as jnp
+
+    sx, s2 = sums
+    alone, weight = search.alone, value * value
+    product = weight * value
+    less_x = sx - alone(product * old)
+    less_2 = s2 - alone((weight * old) * old)
+    new = nearest(value * less_2 / less_x, -top, top - 1)
+    new_x = less_x + alone(product * new)
+    new_2 = less_2 + alone((weight * new) * new)
+    better = (less_x > 0) & (new != old) & (new_2 > 0) & (new_x * new_x * s2 > sx * sx * new_2)
+    return jnp.where(better, new, old), jnp.where(better, new_x, sx), jnp.where(better, new_2, s2)
+
+
+def _all_moved(search: Search, extreme: Any, top: int) -> Any:
+    """The codes after five rounds; an array of codes and a loop are slower, and quicker to compile."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    first, sx, s2 = _first_codes(search, extreme, top)
 
     def step(k: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         codes, sx, s2 = state
         i = k % search.size
-        value, old = x[i], codes[i]
-        weight = value * value
-        product = weight * value
-        less_x = sx - alone(product * old)
-        less_2 = s2 - alone((weight * old) * old)
-        (new,) = materialized(nearest(value * less_2 / less_x, -top, top - 1))
-        new_x = less_x + alone(product * new)
-        new_2 = less_2 + alone((weight * new) * new)
-        better = (less_x > 0) & (new != old) & (new_2 > 0) & (new_x * new_x * s2 > sx * sx * new_2)
-        keep = ~better
-        codes = lax.dynamic_update_index_in_dim(codes, jnp.where(keep, old, new), i, 0)
-        return codes, jnp.where(keep, sx, new_x), jnp.where(keep, s2, new_2)
+        value, old = (lax.dynamic_index_in_dim(a, i, a.ndim - 2, keepdims=False) for a in (search.x, codes))
+        new, sx, s2 = _moved(search, value, old, (sx, s2), top)
+        return lax.dynamic_update_index_in_dim(codes, new, i, codes.ndim - 2), sx, s2
 
-    sx, s2 = materialized(sx, s2)
-    codes, sx, s2 = lax.fori_loop(0, 5 * search.size, step, (codes, sx, s2))
-    zero = jnp.abs(extreme) < jnp.float32(TINY)
-    scale = jnp.where((s2 > 0) & ~zero, sx / s2, 0)
-    return Fit(scale, None, None, None, jnp.where(zero, 0, codes + top))
+    return lax.fori_loop(0, 5 * search.size, step, (jnp.stack(first, axis=-2), sx, s2))[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qformat_plugins.ggml.search import TINY, Search
+from qformat_plugins.ggml.search import TINY, Search, summed
 
 
 def uneven_scale(search: Search, table: tuple[int, ...], around: int) -> Any:
@@ -27,11 +27,7 @@ def uneven_scale(search: Search, table: tuple[int, ...], around: int) -> Any:
             weighted = (x * x) * entry
             return search.alone(weighted * x), search.alone(weighted * entry)
 
-        sx, s2 = terms(search.x[0])
-        for i in range(1, search.size):
-            a, b = terms(search.x[i])
-            sx, s2 = sx + a, s2 + b
-        (both,) = materialized(lax.complex(sx, s2))
+        (both,) = materialized(lax.complex(*summed(terms, search.x)))
         return lax.real(both), lax.imag(both)
 
     first = materialized(1 / divided(extreme, -table[0], search.zero))[0]  # by way of the scale itself

@@ -44,6 +44,17 @@ def test_greedy_takes_the_likeliest_of_the_whole_sequence(village):
     assert made == logits[len(prompt) - 1 :].argmax(axis=1).tolist()
 
 
+def test_what_a_cache_has_room_for_does_not_matter(village):
+    """Past one reach of the cache and into the next; in a cache of another size."""
+    ids = np.random.default_rng(3).integers(2, 1280, 258).tolist()
+    wanted = np.asarray(village.logits([ids]))[0]
+    for capacity in (258, 1500):
+        session = Session(village, capacity)
+        session.feed(ids[:254])
+        for i in range(254, 258):
+            assert np.abs(session.feed([ids[i]]) - wanted[i]).max() < 2e-4 * wanted.std()
+
+
 def test_a_seed_decides(village):
     def run(seed):
         return list(generate(village, [5, 900], max_new=16, temperature=2.0, seed=seed))

@@ -27,12 +27,14 @@ class Positions:
     """Where a sequence stands: its first position, and how its pairs turn (None: not at all).
 
     ``angles`` are the cosines and sines of all positions from 0 on. ``count`` says how many of the
-    sequence's positions are real, where the rest are filling.
+    sequence's positions are real, where the rest are filling. ``reach`` is how much of a cache has to be
+    looked at: all that is in it lies before.
     """
 
     start: Any
     angles: tuple[Any, Any] | None = None
     count: Any = None
+    reach: int | None = None
 
 
 def attention(
@@ -56,8 +58,9 @@ def attention(
     else:
         put = partial(lax.dynamic_update_slice_in_dim, start_index=positions.start, axis=2)
         cache = {"k": put(cache["k"], k), "v": put(cache["v"], v)}
-        see = visible(positions.start + jnp.arange(x.shape[1]), jnp.arange(cache["k"].shape[2]), window)
-        out = weighed(config, q, cache["k"], cache["v"], see)
+        held_k, held_v = (cache[name][:, :, : positions.reach] for name in "kv")
+        see = visible(positions.start + jnp.arange(x.shape[1]), jnp.arange(held_k.shape[2]), window)
+        out = weighed(config, q, held_k, held_v, see)
     if gate is not None:
         out = out * jax.nn.sigmoid(gate)
     return linear(params, "attn_output", out), cache

@@ -91,7 +91,10 @@ def compiled_block(
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "kind"), donate_argnames=("cache",), compiler_options=wide_vectors()
+    jax.jit,
+    static_argnames=("config", "kind", "reach"),
+    donate_argnames=("cache",),
+    compiler_options=wide_vectors(),
 )
 def compiled_step(
     config: ModelConfig,
@@ -101,9 +104,10 @@ def compiled_step(
     at: tuple[Any, Any],
     angles: Any,
     cache: Cache,
+    reach: int,
 ) -> tuple[Any, Cache]:
     """`block` with a cache, which is used up; ``at`` has the first position and how many are real."""
-    hidden, after = block(config, kind, params, hidden, Positions(at[0], angles, at[1]), cache)
+    hidden, after = block(config, kind, params, hidden, Positions(at[0], angles, at[1], reach), cache)
     assert after is not None
     return hidden, after
 

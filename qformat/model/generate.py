@@ -38,6 +38,7 @@ class Session:
             capacity = min(capacity, config.context)
         self.model, self.capacity, self.tokens = model, capacity, list[int]()
         room = -(-(capacity + PART) // STEP) * STEP  # a part is filled up beyond its last token
+        self._room = room
         self._layers, self._head = model.packed() if model.is_quantized else model.resident()
         self._kinds = [Kind.of(config, i) for i in range(config.layers)]
         dtype = DTYPES[model.dtype]
@@ -69,15 +70,21 @@ class Session:
         if filling:
             hidden = np.pad(np.asarray(hidden), ((0, 0), (0, filling), (0, 0)))
         at = np.int32(start), np.int32(count)
+        reach = min(self._room, _reach(start + hidden.shape[1]))
         for i, layer in enumerate(self._layers):
             decoded = count > 1 and self.model.is_quantized
             params = self.model.weights.layer(i) if decoded else layer.params
             hidden, self._caches[i] = decoder.compiled_step(
-                layer.config, self._kinds[i], params, hidden, at, self._angles[i], self._caches[i]
+                layer.config, self._kinds[i], params, hidden, at, self._angles[i], self._caches[i], reach
             )
         self.tokens += [int(t) for t in ids]
         last: NDArray[np.float32] = np.asarray(hidden[0, count - 1])
         return last
+
+
+def _reach(length: int) -> int:
+    """How much of a cache holds so many tokens: one of few sizes, each of which is compiled once."""
+    return STEP << (-(-length // STEP) - 1).bit_length()
 
 
 def _filled(count: int) -> int:

@@ -343,6 +343,29 @@ async def test_keys_and_theme_follow_the_settings(files, tmp_path):
     assert "tui.toml" in Settings.read(tmp_path / "tui.toml").fault
 
 
+async def test_the_footer_leaves_out_keys_that_a_field_takes_as_text(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        assert " o Open " in seen(app).splitlines()[-1]
+        await press(pilot, "e")
+        last = seen(app).splitlines()[-1]
+        assert " Open " not in last
+        assert "^q Quit" in last
+        assert "f1 Help" in last
+
+
+async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        await write(pilot, "nothing")
+        await press(pilot, "ctrl+r")
+        assert "cannot be read" in seen(app)
+        assert "ctrl+r measures" in seen(app)
+
+
 async def test_jump_goes_to_a_part(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
     async with app.run_test(size=(160, 40)) as pilot:

@@ -117,7 +117,7 @@ class Compare(Page):
 
     def _show_status(self) -> None:
         same = sum(not r.differs for r in self.rows)
-        text = f" {len(self.rows):,} tensors: {same:,} the same, {len(self.rows) - same:,} different"
+        text = f" {len(self.rows):,} tensors, {len(self.rows) - same:,} different"
         if any(r.figures for r in self.rows):
             f = Figures.of(self.sums)
             text += f"; over all: relative RMSE {f.rmse:.4f}, SNR {f.snr:.2f} dB"

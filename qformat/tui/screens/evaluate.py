@@ -61,7 +61,7 @@ class EvaluateScreen(Page):
         original = self.qapp.original
         yield TitleBar()
         with Horizontal(id="evaluate"):
-            with VerticalScroll(id="evaluate-form"):
+            with VerticalScroll(id="evaluate-form", can_focus=False):
                 yield Static("text, a UTF-8 file", classes="label")
                 yield Input(id="text", placeholder="a file to read")
                 yield Static("original, if there is one", classes="label")
@@ -113,6 +113,7 @@ class EvaluateScreen(Page):
         self.points, self.result = [], None
         self.set_class(True, "-running")
         self._show_view("curve")
+        self._show_no_curve("reading …")
         model, against = self.checkpoint, Path(other).expanduser() if other else None
         limit, layers = int(count) if count else None, self.by_layer and bool(other)
         self.call_later(self._prepare)
@@ -171,6 +172,7 @@ class EvaluateScreen(Page):
     def failed_measure(self, error: QFormatError) -> None:
         """What is wrong, in place of figures."""
         self.set_class(False, "-running")
+        self._show_no_curve("ctrl+r measures")
         self.query_one("#evaluate-state", Static).update(Text(clean(error), "bold"))
 
     # --- showing ----------------------------------------------------------------------------
@@ -186,16 +188,26 @@ class EvaluateScreen(Page):
 
         if self.plot is None:
             plot = PlotWidget(allow_pan_and_zoom=False)
-            self.query_one("#curve-empty").display = False
+            plot.display = False
             await self.query_one("#evaluate-curve").mount(plot)
             self.plot = plot
         if self.points:
             self._draw_curve()
 
+    def _show_no_curve(self, why: str) -> None:
+        """A word in place of a plot without points."""
+        empty = self.query_one("#curve-empty", Static)
+        empty.update(why)
+        empty.display = True
+        if self.plot is not None:
+            self.plot.display = False
+
     def _draw_curve(self) -> None:
         plot = self.plot
         if plot is None:
             return
+        plot.display = True
+        self.query_one("#curve-empty").display = False
         theme = self.app.current_theme
         windows, values, low, high = zip(*self.points, strict=True)
         plot.clear()

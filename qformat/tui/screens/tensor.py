@@ -222,7 +222,7 @@ class TensorScreen(Page):
             for level in range(LEVELS):
                 char, style = heat_style(self.app.theme, level)
                 text.append(char * 2 if self.app.theme == MONO else "  ", style)
-            text.append(f" {grid.high:.4g} on screen", "dim not bold")
+            text.append(f" {grid.high:.4g}", "dim not bold")
             self.query_one("#map-state", Static).update(text)
         else:
             where = f"  row {grid.row:,}, column {grid.col:,}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.style import Style
 from rich.text import Text
 from textual import events
+from textual.keys import key_to_character
 from textual.widget import Widget
 
 from qformat.tui.actions import Action, key_name, of_scope
@@ -49,12 +50,20 @@ class KeyBar(Widget):
                 room if action is not general[0] else self.size.width
             ):
                 continue
+            if self._typed(action):
+                continue
             usable = action.scope == "app" or page.why_not(action.verb) is None
             start = text.cell_len
             text.append(bound.get(action.id, key_name(action.keys)), key if usable else off)
             text.append(f" {action.title}  ", Style() if usable else off)
             self._places.append((start, text.cell_len, action))
         return text
+
+    def _typed(self, action: Action) -> bool:
+        """Whether a field has the focus that takes all of an action's keys as text."""
+        field = self.screen.focused
+        keys = action.keys.split(",")
+        return field is not None and all(field.check_consume_key(k, key_to_character(k)) for k in keys)
 
     def _bound(self) -> dict[str, str]:
         """The keys in force by action, for a keymap may have changed them."""

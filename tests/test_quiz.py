@@ -104,6 +104,71 @@ def test_hellaswag(tmp_path):
     assert found.choices == ("is using wrap.", "is ripping tiles.", "holds a cube.", "starts pulling. Up")
 
 
+def test_gpqa_as_json_lines_is_drawn_as_its_csv_is(tmp_path):
+    row = {
+        "Record ID": "rec06pnAkLOr2t2mp", "Question": "Two quantum states …?", "Correct Answer": "10^-4 eV",
+        "Incorrect Answer 1": "10^-11 eV", "Incorrect Answer 2": "10^-8 eV", "Incorrect Answer 3": "10^-9 eV",
+        "Subdomain": "Physics (general)", "High-level domain": "Physics", "Pre-Revision Question": "…",
+    }  # fmt: skip
+    lines = read_quiz(written(tmp_path, row))
+    assert lines.layout == "GPQA"
+    assert lines.questions == read_quiz(table(tmp_path, list(row), list(row.values()))).questions
+
+
+def test_mmlu_and_mmlu_pro_from_the_hub(tmp_path):
+    row = {
+        "question": "Find the degree.",
+        "subject": "abstract_algebra",
+        "choices": ["0", "4", "2", "6"],
+        "answer": 1,
+    }
+    (found,) = read_quiz(written(tmp_path, row)).questions
+    assert (found.topic, found.choices[found.answer]) == ("abstract_algebra", "4")
+    pro = {
+        "question_id": 70, "question": "Typical bodies?", "options": [f"option {c}" for c in "ABCDEFGHI"],
+        "answer": "I", "answer_index": 8, "cot_content": "", "category": "business", "src": "ori_mmlu",
+    }  # fmt: skip
+    got = read_quiz(written(tmp_path, pro))
+    assert got.layout == "MMLU-Pro"
+    assert (got.questions[0].id, got.questions[0].answer, got.questions[0].topic) == ("70", 8, "business")
+
+
+def test_hellaswag_of_the_hub_has_its_label_as_text(tmp_path):
+    row = {
+        "ind": 4, "activity_label": "Removing ice from car", "ctx_a": "A man writes on snow.", "ctx_b": "then",
+        "ctx": "A man writes on snow. then", "endings": [", a", ", b", ", c", ", d"], "source_id": "a~v", "split": "train",
+        "split_type": "indomain", "label": "3",
+    }  # fmt: skip
+    assert read_quiz(written(tmp_path, row)).questions[0].answer == 3
+    with pytest.raises(FormatError, match="line 1"):  # the test split keeps its labels back
+        read_quiz(written(tmp_path, {**row, "label": ""}))
+
+
+def test_samples_that_the_harness_logs(tmp_path):
+    doc = {
+        "id": "Mercury_417466", "question": "Which will increase?", "answerKey": "A",
+        "choices": {"text": ["one", "two", "three"], "label": ["A", "B", "C"]},
+    }  # fmt: skip
+    made = {
+        "query": "Removing ice: A man",
+        "choices": ["x y", "z", "v", "w"],
+        "gold": 2,
+        "endings": ["x", "z", "v", "w"],
+    }
+    logged = {
+        "doc_id": 7,
+        "target": "0",
+        "arguments": [["…", "…"]],
+        "resps": [[["-1.5", "False"]]],
+        "filtered_resps": [],
+    }
+    found = read_quiz(written(tmp_path, {**logged, "doc": doc}, {**logged, "doc": made}))
+    assert found.layout == "lm-evaluation-harness"
+    arc, own = found.questions
+    assert (arc.question, arc.answer, arc.continues) == ("Which will increase?", 0, False)
+    assert (own.id, own.question, own.answer, own.continues) == ("7", "Removing ice: A man", 2, True)
+
+
 GOOD = {"question": "Q?", "choices": ["x", "y"], "answer": 0}
 
 

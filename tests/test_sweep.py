@@ -136,6 +136,60 @@ def test_a_damaged_figure_is_made_anew(swept, whole, folder):
     assert kl == pytest.approx([r.divergence.kl.mean.value for r in swept.rows[1:]], rel=1e-5)
 
 
+def test_ctrl_c_shows_the_windows_that_are_done(folder, excerpt, tmp_path, monkeypatch, swept):
+    monkeypatch.setattr("qformat.evaluate.sweep.GROUP_TOKENS", 64 * 4)
+    stages = []
+
+    def stop(stage):
+        stages.append(stage)
+        if stage.what == "measuring" and stage.fraction > 0.6:
+            raise KeyboardInterrupt
+
+    found = sweep(
+        MODEL, ["sym2"], text=excerpt, ctx=64, quiz=SAMPLES / "quiz.jsonl", folder=tmp_path, progress=stop
+    )
+    assert not found.complete
+    assert 0 < found.windows < found.every_window == swept.windows
+    assert found.rows[1].divergence.kl.mean.value > 0
+    assert found.rows[1].quiz is None
+    assert found.to_json()["complete"] is False
+    went_on = []
+    again = sweep(MODEL, ["sym2"], text=excerpt, ctx=64, folder=tmp_path, progress=went_on.append)
+    assert again.complete
+    assert not any(s.what.startswith("encoding") for s in went_on)
+    sym2 = next(r for r in swept.rows if r.scheme == "sym2")
+    assert again.rows[1].divergence.kl.mean.value == pytest.approx(sym2.divergence.kl.mean.value, rel=1e-5)
+
+
+def test_the_command_says_how_to_go_on(monkeypatch, excerpt, tmp_path):
+    from click.testing import CliRunner
+
+    from qformat.cli.sweep_command import sweep as sweep_command
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qformat.evaluate.sweep._run", stopped)
+    args = ["sweep", str(MODEL), "-s", "sym2", "--text", str(excerpt)][1:]
+    assert "with --folder DIR" in CliRunner().invoke(sweep_command, args).stderr
+    told = CliRunner().invoke(sweep_command, [*args, "--folder", str(tmp_path / "s")]).stderr
+    assert f"{tmp_path / 's'}: the same command goes on" in told
+
+
+def test_speed_in_turn_with_the_original(swept, folder, excerpt, monkeypatch):
+    monkeypatch.setattr("qformat.evaluate.sweep_speed.NEW", 3)
+    given = {"text": excerpt, "ctx": 64, "folder": folder, "speed": "ours"}
+    found = sweep(MODEL, SCHEMES[:2], **given)
+    assert found.rows[0].speed.times.median == 1
+    assert all(r.speed.tokens.low > 0 for r in found.rows)
+    headings, shown = cells(found)
+    assert headings[-2:] == ["tokens/s", "× original's"]
+    assert shown[2][-1].startswith(f"{found.rows[2].speed.times.median:.2f}")
+    assert sweep(MODEL, SCHEMES[:2], **given).rows == found.rows  # kept, not timed again
+    with pytest.raises(QFormatError, match="no engine"):
+        sweep(MODEL, SCHEMES[:2], text=excerpt, speed="gpu")
+
+
 def test_csv_and_table_tell_the_same(swept):
     rows = list(csv.DictReader(io.StringIO(to_csv(swept))))
     headers, shown = cells(swept)

@@ -22,10 +22,12 @@ Examples:
 QUIZ is read as it is:
   JSON lines  {"question": "…", "choices": ["…", "…"], "answer": 0}; "answer" may be a letter;
               optional are "id", "topic", and "continues": true for choices that go on with the text
-  GPQA        CSV with the columns Question, Correct Answer, Incorrect Answer 1 to 3
-  MMLU        CSV of six columns: question, four choices, letter
+  GPQA        CSV with the columns Question, Correct Answer, Incorrect Answer 1 to 3; also JSON lines
+  MMLU        CSV of six columns: question, four choices, letter; also JSON lines with subject
+  MMLU-Pro    JSON lines with options and answer
   ARC         JSON lines with answerKey
   HellaSwag   JSON lines with endings and label
+  lm-eval     the samples that lm-evaluation-harness logs: JSON lines with doc
 """
 
 _WAYS = {"total": "text, total", "mean": "text, per token", "letter": "letter"}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qformat.cli.text import clean, line, say, show, show_json, table
+
+if TYPE_CHECKING:
+    from qformat.evaluate.sweep_result import Sweep
 
 _EXAMPLE = """
 \b
@@ -31,6 +34,10 @@ Example:
     "--windows", "limit", type=click.IntRange(1), metavar="N", help="Use only so many windows, at random."
 )
 @click.option("--quiz", type=click.Path(), metavar="FILE", help="Multiple-choice questions to answer, too.")
+@click.option(
+    "--speed", type=click.Choice(["ours", "llama.cpp"]), is_flag=False, flag_value="ours",
+    help="Also time how fast each makes tokens: here, or in llama.cpp (GGUF files only).",
+)  # fmt: skip
 @click.option("--prompt", metavar="TEXT", help="Let each scheme go on from this, for --html and --json.")
 @click.option("--by-layer", is_flag=True, help="Also find what each layer adds; --html does so, too.")
 @click.option(
@@ -55,19 +62,24 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
 
     Each scheme's file is made as `qformat convert` makes it: GGUF's types and mixtures as GGUF, a
     cast (bf16) as safetensors, the others as containers. All go through the text together, a
-    layer at a time, and the original only once. A sweep that was stopped goes on where it was, if
-    it has a --folder. A star marks the schemes that none beats in both size and KL divergence.
+    layer at a time, and the original only once. Ctrl-C shows what is known so far; a sweep that was
+    stopped goes on where it was, if it has a --folder. A star marks the schemes
+    that none beats in both size and KL divergence.
     """
     from qformat.cli.eval_progress import stages
     from qformat.evaluate.page import write_whole
     from qformat.evaluate.sweep import sweep as measure
     from qformat.evaluate.sweep_page import page
-    from qformat.evaluate.sweep_table import cells, to_csv
+    from qformat.evaluate.sweep_table import to_csv
 
     html, as_csv, as_json = (options.pop(name) for name in ("html", "as_csv", "as_json"))
     options["by_layer"] |= html is not None
-    with stages() as progress:
-        found = measure(original, list(schemes), progress=progress, **options)
+    try:
+        with stages() as progress:
+            found = measure(original, list(schemes), progress=progress, **options)
+    except KeyboardInterrupt:
+        say(_how_to_go_on(options["folder"]))
+        raise
     for note in found.notes:
         say(f"note: {note}")
     if html is not None:
@@ -78,12 +90,30 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
     elif as_csv:
         click.echo(clean(to_csv(found)), nl=False)
     else:
-        headers, rows = cells(found)
-        show(table(rows, headers, right=range(1, len(headers))))
-        show()
-        p = found.protocol
-        how = f"protocol {p.name}, windows of {p.ctx}, {p.dtype}"
-        show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
-        if found.quiz is not None:
-            asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
-            show(f"{asked} by the text's likelihood; lost and gained are right answers of the original")
+        _show(found)
+    if not found.complete:
+        say(f"interrupted after {found.windows} of {found.every_window} windows")
+        say(_how_to_go_on(options["folder"]))
+        raise click.exceptions.Exit(130)
+
+
+def _how_to_go_on(folder: str | None) -> str:
+    if folder is None:
+        return "nothing is kept; with --folder DIR the same command would go on from here"
+    return f"what is done is kept in {folder}: the same command goes on from here"
+
+
+def _show(found: Sweep) -> None:
+    from qformat.evaluate.sweep_table import cells
+
+    headers, rows = cells(found)
+    show(table(rows, headers, right=range(1, len(headers))))
+    show()
+    p = found.protocol
+    how = f"protocol {p.name}, windows of {p.ctx}, {p.dtype}"
+    show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
+    if any(row.quiz for row in found.rows) and found.quiz is not None:
+        asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
+        show(f"{asked} by the text's likelihood; lost and gained are right answers of the original")
+    if any(row.speed for row in found.rows):
+        show(f"tokens/s of new text in {found.speed}, in turn with the original: median (least to most)")

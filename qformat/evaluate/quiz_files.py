@@ -1,6 +1,7 @@
 """Multiple-choice questions from files: the form of our own, and the published layouts as they are.
 
-Known by their content are JSON lines of our form, of ARC and of HellaSwag, and CSV of GPQA and of MMLU.
+Known by their content are JSON lines of our form, of ARC, of HellaSwag, of MMLU and MMLU-Pro, of GPQA and
+of lm-evaluation-harness's logged samples, and CSV of GPQA and of MMLU.
 """
 
 from __future__ import annotations
@@ -105,6 +106,12 @@ def _of_lines(text: str, path: Path) -> tuple[str, list[Question]]:
 
 
 def _layout_of(value: Mapping[str, Any]) -> tuple[str, Callable[[Any, int], Question]]:
+    if isinstance(value.get("doc"), Mapping):
+        return "lm-evaluation-harness", _logged
+    if "Correct Answer" in value:
+        return "GPQA", _gpqa
+    if "options" in value:
+        return "MMLU-Pro", _mmlu_pro
     if "endings" in value:
         return "HellaSwag", _hellaswag
     if isinstance(value.get("question"), Mapping) or isinstance(value.get("choices"), Mapping):
@@ -122,7 +129,7 @@ def _of_table(text: str, path: Path) -> tuple[str, list[Question]]:
     if len(head) != 6:
         raise FormatError(
             "this is no quiz of a layout that is known", file=path,
-            hint="known are JSON lines (ours, ARC, HellaSwag) and CSV (GPQA, MMLU)",
+            hint="see `qformat quiz --help` for the layouts; of a Parquet file make JSON lines first",
         )  # fmt: skip
     given = [] if [n.lower() for n in names] == ["question", "a", "b", "c", "d", "answer"] else [(1, head)]
     return "MMLU", [_checked(_mmlu, row, path, n) for n, row in (*given, *rows)]
@@ -171,6 +178,16 @@ def _place(answer: Any, labels: list[str]) -> int:
     return answer if isinstance(answer, int) else labels.index(_text(answer).strip())
 
 
+def _logged(value: Mapping[str, Any], number: int) -> Question:
+    """A sample that lm-evaluation-harness logged: the set's own row, or what the task made of it."""
+    doc = value["doc"]
+    if "gold" not in doc or "query" not in doc:
+        return _layout_of(doc)[1](doc, number)
+    name = str(value.get("doc_id", number))
+    choices = tuple(_text(c) for c in doc["choices"])
+    return Question(name, _text(doc["query"]), choices, _place(doc["gold"], list(LETTERS)), continues=True)
+
+
 def _own(value: Mapping[str, Any], number: int) -> Question:
     choices = tuple(_text(c) for c in value["choices"])
     return Question(
@@ -178,7 +195,7 @@ def _own(value: Mapping[str, Any], number: int) -> Question:
         _text(value["question"]),
         choices,
         _place(value["answer"], list(LETTERS)),
-        _text(value.get("topic", "")),
+        _text(value.get("topic", value.get("subject", ""))),  # the hub's MMLU is our form, but for this
         value.get("continues", False) is True,
     )
 
@@ -226,6 +243,13 @@ def _gpqa(row: Mapping[str, str], number: int) -> Question:
     choices = [[right, *wrong][i] for i in drawn]
     topic = row.get("Subdomain") or row.get("High-level domain") or ""
     return Question(name, row["Question"].strip(), tuple(choices), drawn.index(0), topic)
+
+
+def _mmlu_pro(value: Mapping[str, Any], number: int) -> Question:
+    """MMLU-Pro: up to ten options; ``answer`` is a letter."""
+    options = tuple(_text(o) for o in value["options"])
+    name, topic = str(value.get("question_id", number)), _text(value.get("category", ""))
+    return Question(name, _text(value["question"]), options, _place(value["answer"], list(LETTERS)), topic)
 
 
 def _mmlu(row: list[str], number: int) -> Question:

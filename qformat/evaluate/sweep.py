@@ -30,12 +30,14 @@ from qformat.evaluate.engine import GROUP_TOKENS
 from qformat.evaluate.pair import common_tokenizer, common_vocabulary, open_models
 from qformat.evaluate.quiz_files import Quiz, read_quiz
 from qformat.evaluate.result import Protocol, window_notes
+from qformat.evaluate.runners import check_engine
 from qformat.evaluate.stage import Stage
 from qformat.evaluate.statistics import Bootstrap
 from qformat.evaluate.stream import Model, Route
 from qformat.evaluate.summary import Alone, Divergence, alone, divergence
 from qformat.evaluate.sweep_quiz import Quizzed, quizzed
 from qformat.evaluate.sweep_result import Row, Sweep
+from qformat.evaluate.sweep_speed import Fast, timed
 from qformat.evaluate.text import read_text, windows_of
 from qformat.evaluate.verbs import byte_lengths
 from qformat.evaluate.windows import WINDOW, Windows, token_digest
@@ -59,6 +61,7 @@ def sweep(
     by_layer: bool = False,
     quiz: str | os.PathLike[str] | None = None,
     prompt: str | None = None,
+    speed: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: Callable[[Stage], None] | None = None,
@@ -80,16 +83,25 @@ def sweep(
         A file of multiple-choice questions (`qformat.evaluate.quiz_files`) that each model answers.
     prompt
         A text that each model goes on from, always with the likeliest token.
+    speed
+        Also time how fast each makes tokens, in turn with the original: ``"ours"`` or ``"llama.cpp"``.
     folder
         Where files and figures are kept, to go on from; by default they are deleted at the end.
+
+    Returns
+    -------
+    Sweep
+        At Ctrl-C, of the windows measured until then, if there are any.
 
     Raises
     ------
     QFormatError
-        For an unknown scheme, and as `qformat.convert` and `qformat.evaluate`.
+        For an unknown scheme or engine, and as `qformat.convert` and `qformat.evaluate`.
     """
     begun = time.perf_counter()
     check(list(schemes))
+    if speed is not None:
+        check_engine(speed)
     read = read_text(text)
     questions = read_quiz(Path(quiz)) if quiz is not None else None
     source = opened(original)
@@ -109,11 +121,22 @@ def sweep(
         keys = [_key(digest, dtype), *(_key(digest, dtype, content_digest(e.checkpoint)) for e in made)]
         notes: list[str] = []
         engine = _engine(models, windows, keys, place, seed, common_vocabulary(models, notes))
-        _run(engine, "measuring", progress)
-        parts = _by_layer(engine, progress) if by_layer else {}
         everyone = [source, *(e.checkpoint for e in made)]
-        scores = _quizzed(everyone, keys, questions, dtype, place, progress) if questions else []
-        said = _said(everyone, tokenizer, prompt, dtype, progress) if prompt is not None else []
+        parts: dict[int, ByLayer] = {}
+        scores: list[Quizzed] = []
+        said: list[str] = []
+        speeds: list[Fast | None] = []
+        complete = False
+        try:
+            _run(engine, "measuring", progress)
+            parts = _by_layer(engine, progress) if by_layer else {}
+            scores = _quizzed(everyone, keys, questions, dtype, place, progress) if questions else []
+            said = _said(everyone, tokenizer, prompt, dtype, progress) if prompt is not None else []
+            speeds = timed(everyone, keys, speed, dtype, place / "figures", progress) if speed else []
+            complete = True
+        except KeyboardInterrupt:
+            if not engine.done:
+                raise
     found = engine.tokens()
     bootstrap = Bootstrap(found.window, seed=seed)
     lengths = byte_lengths(tokenizer, found.token)
@@ -128,6 +151,8 @@ def sweep(
         rows[i] = replace(rows[i], quiz=score)
     for i, words in enumerate(said):
         rows[i] = replace(rows[i], answer=words)
+    for i, fast in enumerate(speeds):
+        rows[i] = replace(rows[i], speed=fast)
     return Sweep(
         original=str(source.path),
         content=digest,
@@ -139,6 +164,9 @@ def sweep(
         notes=(*notes, *window_notes(bootstrap)),
         prompt=prompt,
         quiz=questions,
+        speed=speed,
+        complete=complete,
+        every_window=len(windows),
     )
 
 

@@ -11,6 +11,7 @@ from qformat.evaluate.quiz_files import Quiz
 from qformat.evaluate.result import Protocol
 from qformat.evaluate.summary import Alone, Divergence
 from qformat.evaluate.sweep_quiz import Quizzed
+from qformat.evaluate.sweep_speed import Fast
 
 SCHEMA = 1
 
@@ -29,6 +30,7 @@ class Row:
     errors: dict[str, float] | None = None  # relative RMSE by tensor, under canonical names
     quiz: Quizzed | None = None
     answer: str | None = None  # to the prompt
+    speed: Fast | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -41,6 +43,7 @@ class Row:
             "by_layer": self.by_layer.to_json() if self.by_layer else None,
             "quiz": self.quiz.to_json() if self.quiz else None,
             "answer": self.answer,
+            "speed": self.speed.to_json() if self.speed else None,
             "relative_rmse": self.errors,
         }
 
@@ -59,6 +62,9 @@ class Sweep:
     notes: tuple[str, ...]
     prompt: str | None = None
     quiz: Quiz | None = None  # that each model answered
+    speed: str | None = None  # the engine that was timed
+    complete: bool = True  # unless it was stopped
+    every_window: int = 0  # that it was to measure
 
     @property
     def front(self) -> frozenset[str]:
@@ -74,9 +80,11 @@ class Sweep:
         """The sweep as JSON-ready values."""
         return {
             "schema": SCHEMA,
+            "complete": self.complete,
             "original": self.original,
             "content": self.content,
             "rows": [{**r.to_json(), "pareto": r.scheme in self.front} for r in self.rows],
+            "speed": self.speed,
             "protocol": self.protocol.to_json(),
             "windows": self.windows,
             "tokens": self.tokens,

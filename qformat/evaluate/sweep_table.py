@@ -49,6 +49,8 @@ def columns(sweep: Sweep) -> list[tuple[str, Cell]]:
     ]
     if any(r.quiz for r in sweep.rows):
         found += [("quiz %", _score), ("lost/gained", _flips)]
+    if any(r.speed for r in sweep.rows):
+        found += [("tokens/s", _pace), ("× original's", _ratio)]
     return found
 
 
@@ -62,6 +64,17 @@ def _score(row: Row) -> str:
 def _flips(row: Row) -> str:
     flips = row.quiz.flips if row.quiz else None
     return f"{flips.lost}/{flips.gained}" if flips else ""
+
+
+def _pace(row: Row) -> str:
+    return f"{row.speed.tokens.median:.1f}" if row.speed else ""
+
+
+def _ratio(row: Row) -> str:
+    if row.speed is None or row.divergence is None:
+        return ""
+    times = row.speed.times
+    return f"{times.median:.2f} ({times.low:.2f} to {times.high:.2f})"
 
 
 def cells(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
@@ -88,14 +101,17 @@ def to_csv(sweep: Sweep) -> str:
     writer = csv.writer(out, lineterminator="\n")
     names = [f"{name}{end}" for name in _ESTIMATES for end in ("", "_low", "_high")]
     quizzed = ["quiz_right", "quiz_count", "quiz_lost", "quiz_gained"]
-    writer.writerow(["scheme", "bytes", "bits_per_weight", "times_smaller", "pareto", *names, *quizzed])
+    fast = ["tokens_per_second", "speed_ratio", "speed_ratio_low", "speed_ratio_high"]
+    writer.writerow(
+        ["scheme", "bytes", "bits_per_weight", "times_smaller", "pareto", *names, *quizzed, *fast]
+    )
     for row in sweep.rows:
         figures: list[Any] = []
         for get in _ESTIMATES.values():
             estimate = get(row)
             figures += [estimate.value, estimate.low, estimate.high] if estimate else [None] * 3
         head = [row.scheme, row.nbytes, row.bpw, row.smaller, int(row.scheme in sweep.front)]
-        writer.writerow([*head, *figures, *_quiz_numbers(row)])
+        writer.writerow([*head, *figures, *_quiz_numbers(row), *_speed_numbers(row)])
     return out.getvalue()
 
 
@@ -104,3 +120,10 @@ def _quiz_numbers(row: Row) -> list[int | None]:
         return [None] * 4
     score, flips = row.quiz.score, row.quiz.flips
     return [score.right, score.count, *((flips.lost, flips.gained) if flips else (None, None))]
+
+
+def _speed_numbers(row: Row) -> list[float | None]:
+    if row.speed is None:
+        return [None] * 4
+    times = row.speed.times
+    return [row.speed.tokens.median, times.median, times.low, times.high]

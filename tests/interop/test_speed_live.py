@@ -10,6 +10,7 @@ import qformat
 from qformat.errors import QFormatError
 from qformat.evaluate.runners import runner
 from qformat.evaluate.speed import speed
+from qformat.evaluate.sweep import sweep
 
 VILLAGE = Path(__file__).parents[2] / "samples" / "village"
 
@@ -45,3 +46,12 @@ def test_both_are_timed(wide):
 def test_llama_cpp_reads_ggufs_only():
     with pytest.raises(QFormatError, match="GGUF files only"):
         speed([VILLAGE], ["llama.cpp"])
+
+
+def test_a_sweep_times_its_ggufs(tmp_path):
+    text = VILLAGE.parent / "heldout.txt"
+    found = sweep(VILLAGE, ["q4_0", "sym4"], text=text, limit=2, speed="llama.cpp", folder=tmp_path)
+    original, gguf, container = found.rows
+    assert original.speed.times.median == 1
+    assert gguf.speed.tokens.low > 0
+    assert container.speed is None

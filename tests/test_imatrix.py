@@ -204,6 +204,13 @@ def test_each_tensor_is_encoded_by_its_own_importances(model, tmp_path):
     target = tmp_path / "m.gguf"
     report = qformat.convert(model, target, "Q4_K", pure=True, imatrix=matrix)
     assert report.warnings == ()
+    assert report.importance["tensors"] == len(means)
+    told = report.to_json()["importance"]
+    assert (told["file"], told["datasets"], told["chunks"]) == (
+        "imatrix.gguf",
+        ["first.txt", "second.txt"],
+        7,
+    )
     made = {t.name: t.data.tobytes() for t in gguf.GGUFReader(target).tensors}
     read = {n: v[0] for n, v in read_imatrix(matrix).entries.items()}
     for name in means:
@@ -317,6 +324,9 @@ HELDOUT = SAMPLE.parent / "heldout.txt"
 def test_the_first_layers_means_are_those_of_the_normed_embeddings(tmp_path):
     path = tmp_path / "i.gguf"
     command("imatrix", SAMPLE, "--text", HELDOUT, "-o", path, "--ctx", "64", "--windows", "20")
+    keys = {k: f.contents() for k, f in gguf.GGUFReader(path).fields.items() if "." in k}
+    assert keys["general.type"] == "imatrix"
+    assert (keys["imatrix.chunk_count"], keys["imatrix.chunk_size"]) == (16, 64)
     made = read_imatrix(path)
     assert made.chunks == 16  # of 20, whole calls
     assert made.datasets == (str(HELDOUT),)

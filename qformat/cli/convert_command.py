@@ -188,6 +188,10 @@ def _print(report: Any, as_json: bool) -> None:
     show()
     for name, nbytes in report.files.items():
         show(f"{line(name)}  {nbytes:,} bytes")
+    if report.importance is not None:
+        show(
+            f"{report.importance['tensors']} tensors by the importances of {line(report.importance['file'])}"
+        )
     times = report.source_bytes / report.nbytes if report.nbytes else 0
     total = (
         f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), "

@@ -40,6 +40,7 @@ class Report:
     warnings: tuple[str, ...]
     content: str | None = None
     seconds: float | None = None
+    importance: Mapping[str, Any] | None = None  # where it came from, and how many tensors heed it
 
     @property
     def nbytes(self) -> int:
@@ -58,6 +59,7 @@ class Report:
             "content": self.content,
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "warnings": list(self.warnings),
+            "importance": None if self.importance is None else dict(self.importance),
             "tensors": [_row_json(r) for r in self.rows],
         }
 
@@ -100,4 +102,11 @@ def report(plan: Plan, result: Result | None = None) -> Report:
         warnings=plan.warnings,
         content=result.content if result else None,
         seconds=result.seconds if result else None,
+        importance=_importance(plan),
     )
+
+
+def _importance(plan: Plan) -> Mapping[str, Any] | None:
+    if plan.imatrix is None:
+        return None
+    return {**plan.imatrix.origin(), "tensors": sum(t.importance is not None for t in plan.tensors)}

@@ -73,6 +73,10 @@ def of_config(config: Mapping[str, Any]) -> Family:
 def of_gguf(values: Mapping[str, Any]) -> Family:
     """The family of a GGUF, by `general.architecture`; Mixtral is a `llama` with experts."""
     name = values.get("general.architecture")
+    if name is None:
+        raise FamilyError(
+            "it has no general.architecture, so nothing says what model this is", hint="is it a model?"
+        )
     if name == "llama":
         return MIXTRAL if values.get("llama.expert_count") else LLAMA
     for known in FAMILIES.values():

@@ -183,7 +183,7 @@ def test_speed_in_turn_with_the_original(swept, folder, excerpt, monkeypatch):
     assert found.rows[0].speed.times.median == 1
     assert all(r.speed.tokens.low > 0 for r in found.rows)
     headings, shown = cells(found)
-    assert headings[-2:] == ["tokens/s", "× original's"]
+    assert headings[-2:] == ["tokens/s", "× tokens/s"]
     assert shown[2][-1].startswith(f"{found.rows[2].speed.times.median:.2f}")
     assert sweep(MODEL, SCHEMES[:2], **given).rows == found.rows  # kept, not timed again
     with pytest.raises(QFormatError, match="no engine"):

@@ -114,6 +114,6 @@ def _show(found: Sweep) -> None:
     show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
     if any(row.quiz for row in found.rows) and found.quiz is not None:
         asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
-        show(f"{asked} by the text's likelihood; lost and gained are right answers of the original")
+        show(f"{asked} by the text's likelihood; lost are right in the original only, gained here only")
     if any(row.speed for row in found.rows):
         show(f"tokens/s of new text in {found.speed}, in turn with the original: median (least to most)")

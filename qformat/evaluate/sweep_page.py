@@ -20,8 +20,7 @@ def page(sweep: Sweep) -> str:
         "sweep.html",
         {
             "model": Path(sweep.original).resolve().name,
-            "how": f"{sweep.tokens:,} tokens of {Path(p.text).name} in {sweep.windows} windows of {p.ctx}, "
-            f"protocol {p.name}, in {p.dtype}. ± is half of the 95% interval (bootstrap over windows).",
+            "how": _how(sweep),
             "headers": headers,
             "rows": rows,
             "points": [_point(r, sweep) for r in sweep.rows if r.divergence],
@@ -38,6 +37,22 @@ def page(sweep: Sweep) -> str:
             },
         },
     )
+
+
+def _how(sweep: Sweep) -> str:
+    p = sweep.protocol
+    windows = f"{sweep.windows} windows of {p.ctx}, protocol {p.name}, in {p.dtype}"
+    interval = "± is half of the 95% interval (bootstrap over windows)"
+    found = [f"{sweep.tokens:,} tokens of {Path(p.text).name} in {windows}. {interval}."]
+    if sweep.quiz is not None:
+        found.append(
+            f"{len(sweep.quiz.questions)} questions of {sweep.quiz.path.name}, by the text's likelihood."
+        )
+    if sweep.speed is not None:
+        found.append(f"Speed of new tokens in {sweep.speed}, in turn with the original.")
+    if not sweep.complete:
+        found.append(f"Stopped after {sweep.windows} of {sweep.every_window} windows.")
+    return " ".join(found)
 
 
 def _point(row: Row, sweep: Sweep) -> dict[str, Any]:

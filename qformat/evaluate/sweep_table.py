@@ -50,7 +50,7 @@ def columns(sweep: Sweep) -> list[tuple[str, Cell]]:
     if any(r.quiz for r in sweep.rows):
         found += [("quiz %", _score), ("lost/gained", _flips)]
     if any(r.speed for r in sweep.rows):
-        found += [("tokens/s", _pace), ("× original's", _ratio)]
+        found += [("tokens/s", _pace), ("× tokens/s", _ratio)]
     return found
 
 

@@ -34,6 +34,7 @@ from qformat.tui.widgets.tensor_table import GroupRow, Row, TensorTable
 from qformat.tui.widgets.titlebar import TitleBar
 from qformat.tui.workers import Job
 
+_NO_TENSORS = "no tensors: i shows the metadata, t searches the vocabulary"
 FIRST = 6  # facts that stand before the schemes: up to bits per weight
 
 
@@ -114,6 +115,7 @@ class Browser(Page):
         self.checkpoint = checkpoint
         table = self.query_one(TensorTable)
         table.infos, table.largest = checkpoint.tensors, math.inf
+        table.nothing = "no tensor matches" if checkpoint.tensors else _NO_TENSORS
         table.with_errors = checkpoint.format == "qformat"
         table.show(list(checkpoint.tensors))
         self._status()

@@ -55,7 +55,7 @@ class ConvertScreen(Page):
             with Vertical(id="form"):
                 yield Static("target", classes="label")
                 yield Input(self._default_target(), id="target")
-                yield Static("scheme, such as asym4:block=64", classes="label")
+                yield Static("scheme, asym4:block=64", classes="label")
                 yield Input("q4_k_m" if self.to == "gguf" else "asym4", id="scheme")
                 yield Static("rules, PATTERN=SCHEME", classes="label")
                 yield TextArea("", id="rules")

@@ -230,11 +230,14 @@ class EvaluateScreen(Page):
             from qformat.evaluate.words import interval
 
             longest = max(abs(p.kl.value) for p in parts.parts) or 1.0
+            wide = self.app.size.width >= 110
             for part in parts.parts:
                 value, between = interval(part.kl)
                 text.append(f"{line(part.name):<12}{value:>11}  ")
-                text.append(bar(abs(part.kl.value) / longest, 30), self.app.current_theme.primary)
-                text.append(f"  {between}\n", "dim")
+                text.append(
+                    bar(abs(part.kl.value) / longest, 30 if wide else 16), self.app.current_theme.primary
+                )
+                text.append(f"  {between}\n" if wide else "\n", "dim")
         self.query_one("#layer-bars", Static).update(text)
 
     def _show_text(self) -> None:

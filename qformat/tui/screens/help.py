@@ -38,7 +38,7 @@ class Help(ModalScreen[None]):
         grid.add_column(ratio=1)
         if self._page.about:
             outer = Table.grid(padding=(0, 0, 1, 0))
-            outer.add_row(Text(self._page.about))
+            outer.add_row(Text(f"{self._page.about}\n"))
             outer.add_row(grid)
         else:
             outer = grid

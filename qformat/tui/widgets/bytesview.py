@@ -136,7 +136,9 @@ class BytesView(ScrollView):
         if at.start < 0:
             head = base + self.get_component_rich_style("bytesview--head", partial=True)
             where = f"at {stored.data_offset:,} of {line(stored.file)}"
-            text = f"{line(stored.plane)}: {len(stored.data):,} bytes {where}"
+            text = f"{line(stored.plane)}: {_bytes(len(stored.data))} {where}"
+            if len(text) > width:  # the file is the one in the title
+                text = f"{line(stored.plane)}: {_bytes(len(stored.data))} at {stored.data_offset:,}"
             return Strip([Segment(fit(text, width), head)])
         dim = base + self.get_component_rich_style("bytesview--offset", partial=True)
         segments = [Segment(f"{at.start:>4}  ", dim)]
@@ -217,6 +219,10 @@ class BitsView(Widget):
             number = f"{item:g}" if isinstance(item, float) else f"{item}"
             segments.append(Segment(f"{line(field.name)}[{span.item}] = {number}   ", style))
         return Strip(segments).adjust_cell_length(width, base)
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} byte{'s' * (count != 1)}"
 
 
 def _short(name: str, room: int) -> str:

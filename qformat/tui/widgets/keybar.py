@@ -43,21 +43,26 @@ class KeyBar(Widget):
         off = Style(color=self.get_component_rich_style("keybar--off").color)
         text = Text(" ", no_wrap=True, end="")
         self._places = []
-        general = [a for a in of_scope("app") if a.footer]
-        room = self.size.width - sum(self._width(a, bound) for a in general[:1]) - 1
-        for action in [*(a for a in of_scope(page.scope) if a.footer), *general[1:], general[0]]:
-            if text.cell_len + self._width(action, bound) > (
-                room if action is not general[0] else self.size.width
-            ):
-                continue
-            if self._typed(action):
-                continue
-            usable = action.scope == "app" or page.why_not(action.verb) is None
+        for action, usable in self._chosen(bound):
             start = text.cell_len
             text.append(bound.get(action.id, key_name(action.keys)), key if usable else off)
             text.append(f" {action.title}  ", Style() if usable else off)
             self._places.append((start, text.cell_len, action))
         return text
+
+    def _chosen(self, bound: dict[str, str]) -> list[tuple[Action, bool]]:
+        """What there is room for, help last: what works now goes before what does not."""
+        page = self.screen
+        assert isinstance(page, Page)
+        first, *general = (a for a in of_scope("app") if a.footer)
+        actions = [a for a in (*of_scope(page.scope), *general, first) if a.footer and not self._typed(a)]
+        usable = {a.id: a.scope == "app" or page.why_not(a.verb) is None for a in actions}
+        room, chosen = self.size.width - 1, set()
+        for action in sorted(actions, key=lambda a: (a is not first, not usable[a.id])):
+            if self._width(action, bound) <= room:
+                chosen.add(action.id)
+                room -= self._width(action, bound)
+        return [(a, usable[a.id]) for a in actions if a.id in chosen]
 
     def _typed(self, action: Action) -> bool:
         """Whether a field has the focus that takes all of an action's keys as text."""

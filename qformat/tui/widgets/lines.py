@@ -27,6 +27,7 @@ class Lines(ScrollView, can_focus=True):
         Binding("end,G", "move(1000000000)", show=False),
     ]
     COMPONENT_CLASSES = {"lines--cursor"}
+    DEFAULT_CSS = "Lines { overflow-x: hidden; }"
     cursor: reactive[int] = reactive(0)
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002

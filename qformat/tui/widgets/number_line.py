@@ -184,7 +184,7 @@ class NumberLine(ScrollView, can_focus=True):
         spec, told = self.mapped[scheme].spec, self.told[scheme] if scheme < len(self.told) else ""
         kind = base + kind_style(self.app.theme, self.app.current_theme.dark, scheme)
         room = self._width() - 8
-        return [Segment(fit(spec, 7), kind), Segment(" " + told[:room], base)]
+        return [Segment(fit(spec, 7), kind), Segment(" " + whole(told, room), base)]
 
     def _levels(self, base: Style, scheme: int) -> list[Segment]:
         found = self.mapped[scheme]
@@ -210,3 +210,12 @@ class NumberLine(ScrollView, can_focus=True):
             line[cell] = mark
         styles = {mark: self._marked(base), "┊": self._dim(base)}
         return [Segment(char, styles.get(char, kind)) for char in line]
+
+
+def whole(text: str, width: int) -> str:
+    """As many parts of a text, which two spaces separate, as there is room for.
+
+    >>> whole("rel. RMSE 0.1  max 0.2  scale 1", 25)
+    'rel. RMSE 0.1  max 0.2'
+    """
+    return text if len(text) <= width else text[: width + 2].rpartition("  ")[0]

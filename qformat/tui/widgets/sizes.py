@@ -58,5 +58,14 @@ class Sizes(Horizontal, can_focus=True):
         x, y = [p.bpw for p in self.points], [p.figures.rmse for p in self.points]
         plot.plot(x, y, line_style=theme.primary, hires_mode=HiResMode.BRAILLE)
         plot.scatter(x, y, marker="●", marker_style=theme.accent or theme.primary)
+        plot.set_xlimits(*_with_margin(x))
+        plot.set_ylimits(*_with_margin(y))
         plot.set_xlabel("bits per weight")
         plot.set_ylabel("relative RMSE")
+
+
+def _with_margin(values: Sequence[float]) -> tuple[float, float]:
+    """Limits that leave the outermost points inside."""
+    low, high = min(values), max(values)
+    pad = 0.06 * (high - low) or 0.5
+    return low - pad, high + pad

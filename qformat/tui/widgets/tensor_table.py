@@ -39,10 +39,10 @@ Row = str | GroupRow
 # Title, sort key, width, and from which width of the whole on it is shown; the name takes the rest.
 COLUMNS: tuple[tuple[str, str, int, int], ...] = (
     ("tensor", "name", 0, 0),
-    ("shape", "elements", 14, 100),
-    ("type", "", 6, 112),
+    ("shape", "elements", 12, 100),
+    ("type", "", 6, 124),
     ("scheme", "scheme", 9, 0),
-    ("bytes", "bytes", 14, 0),
+    ("bytes", "bytes", 13, 0),
     ("", "bytes", 10, 108),
     ("bpw", "bpw", 7, 0),
     ("rel. RMSE", "error", 10, 74),
@@ -56,9 +56,11 @@ def fit(text: str, width: int) -> str:
     if not text.isascii():
         from rich.cells import cell_len, set_cell_size
 
-        if cell_len(text) > width:
+        cells = cell_len(text)
+        if cells > width and cells > len(text):
             text = set_cell_size(text, max(width - 1, 0)) + "…"
-        return set_cell_size(text, width)
+        if cells != len(text):
+            return set_cell_size(text, width)
     if len(text) <= width:
         return text.ljust(width)
     head = (width - 1) // 3
@@ -77,7 +79,7 @@ class TensorTable(ScrollView, can_focus=True):
         Binding("end,G", "move(1000000000)", show=False),
     ]
     COMPONENT_CLASSES = {
-        "tensor-table--head", "tensor-table--cursor", "tensor-table--dim", "tensor-table--odd",
+        "tensor-table--head", "tensor-table--cursor", "tensor-table--idle", "tensor-table--dim",
     }  # fmt: skip
     cursor: reactive[int] = reactive(0)
 
@@ -104,6 +106,7 @@ class TensorTable(ScrollView, can_focus=True):
         self.sort = "file"
         self.reverse = False
         self.with_errors = False
+        self.nothing = ""  # what stands there when there is no row
         self._strip = lru_cache(4096)(self._make)
 
     # --- what it shows ----------------------------------------------------------------------
@@ -196,8 +199,14 @@ class TensorTable(ScrollView, can_focus=True):
             return self._head(width)
         row = round(self.scroll_offset.y) + y - 1
         if row >= len(self.rows):
-            return Strip.blank(width, self.rich_style)
+            return self._below(row, width)
         return self._strip(row, width, row == self.cursor, self.has_focus)
+
+    def _below(self, row: int, width: int) -> Strip:
+        if row != 1 or self.rows:
+            return Strip.blank(width, self.rich_style)
+        dim = self.rich_style + self.get_component_rich_style("tensor-table--dim", partial=True)
+        return Strip([Segment(f" {self.nothing}", dim)]).adjust_cell_length(width, self.rich_style)
 
     def _head(self, width: int) -> Strip:
         style = self.get_component_rich_style("tensor-table--head")
@@ -215,9 +224,7 @@ class TensorTable(ScrollView, can_focus=True):
         row = self.rows[index]
         base = self.rich_style
         if cursor:
-            base = self.get_component_rich_style("tensor-table--cursor")
-            if not focused:
-                base += Style(dim=True)
+            base = self.get_component_rich_style(f"tensor-table--{'cursor' if focused else 'idle'}")
         texts, coding, nbytes = self._texts(row)
         kind = base + self._kind(coding) if not cursor else base
         dim = base if cursor else base + self.get_component_rich_style("tensor-table--dim", partial=True)

@@ -121,7 +121,7 @@ class BlockScreen(Page):
                 value = f"{item:g}" if isinstance(item, float) else f"{item}"
                 text.append(f"  {spaced(field.bits[0], field.kind)}  = {value}\n", style)
             elif field in view.wide():
-                text.append(f"  one for each of {len(field.items)} values\n", Style(dim=True))
+                text.append(f" ×{len(field.items)}\n", Style(dim=True))
             else:
                 shown = " ".join(f"{i:g}" if isinstance(i, float) else f"{i}" for i in field.items[:64])
                 text.append(f" ×{len(field.items)}  {shown}\n", style)

@@ -24,7 +24,7 @@ from qformat.tui.workers import Job
 
 FORMATS = {"qformat": "container", "gguf": "GGUF", "safetensors": "plain safetensors"}
 COLUMNS = (
-    ("tensor", 0), ("shape", 12), ("from", 8), ("to", 12), ("bytes", -12), ("bpw", -7), ("RMSE", -7),
+    ("tensor", 0), ("shape", 12), ("from", 8), ("to", 10), ("bytes", -11), ("bpw", -7), ("RMSE", -7),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from qformat.tui.widgets.lines import Lines
 from qformat.tui.widgets.tensor_table import fit
 
-FIRST = 18  # cells of the first column, at least
+FIRST = 28  # cells of the first column, at least
 
 
 class Table(Lines):
@@ -48,7 +48,7 @@ class Table(Lines):
         self.virtual_size = Size(self.size.width, self._count + 1)
 
     def _widths(self) -> list[int]:
-        """The width of each column, 0 for one that there is no room for beside a first of 18."""
+        """The width of each column, 0 for one that there is no room for beside the first."""
         room = self.scrollable_content_region.width - FIRST
         shown = [0] * len(self._columns)
         for i in sorted(range(1, len(shown)), key=lambda i: self._ranks[i]):

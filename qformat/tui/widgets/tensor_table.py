@@ -52,7 +52,7 @@ _BAR, _TYPE, _SCHEME, _ERROR = 5, 2, 3, 7
 
 
 def fit(text: str, width: int) -> str:
-    """Text in exactly ``width`` cells, its middle cut out if it is longer: both ends tell names apart."""
+    """Text in exactly ``width`` cells, cut near its start if it is longer: the end tells names apart."""
     if not text.isascii():
         from rich.cells import cell_len, set_cell_size
 
@@ -63,7 +63,7 @@ def fit(text: str, width: int) -> str:
             return set_cell_size(text, width)
     if len(text) <= width:
         return text.ljust(width)
-    head = (width - 1) // 3
+    head = min((width - 1) // 3, 4)
     return text[:head] + "…" + text[len(text) - (width - 1 - head) :]
 
 

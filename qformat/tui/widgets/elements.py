@@ -42,7 +42,7 @@ class Elements(ScrollView):
         view, room = self._view, self.scrollable_content_region.width
         assert view is not None
         number = max(map(len, (f"{v:.7g}" for v in (*view.values, *(self._original or ()))))) + 1
-        start = [("column", 7, -1)]
+        start = [("column", 6, -1)]
         end = [("value", max(number, 6), -1)]
         if self._original is not None:
             end.append(("original", max(number, 9), -1))

@@ -31,7 +31,7 @@ class Facts(Static):
 
     def _draw(self) -> None:
         width = self.size.width
-        self.display = bool(self._facts)
+        self.set_class(not self._facts, "-empty")
         if not self._facts or width < 8:
             return
         longest = max(len(line(v)) for _, v in self._facts)
@@ -74,7 +74,7 @@ class Legend(Static):
         self._draw()
 
     def _draw(self) -> None:
-        self.display = bool(self._groups)
+        self.set_class(not self._groups, "-empty")
         total = sum(g.nbytes for g in self._groups) or 1
         app = self.app
         text = Text()

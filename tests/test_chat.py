@@ -14,6 +14,7 @@ import qformat
 from qformat.model import open_model
 from qformat.model.chat import Conversation, side_by_side
 from qformat.model.chat_template import ChatTemplate, TemplateError, load_chat_template
+from qformat.model.generate import Session
 from qformat.model.reply import LOOP_TIMES, LOOP_TOKENS, Reply, parting, parting_words, repeats
 from qformat.model.tokenizer_loading import load_tokenizer
 
@@ -187,6 +188,24 @@ def test_a_conversation_knows_what_was_said(talk):
     looping = [*talk.reply("Tell me about Bram.", max_new=200)]
     assert looping[-1].end == "loop"
     assert "repeat itself" in looping[-1].remark
+
+
+def test_a_turn_reads_only_what_is_new(talk, monkeypatch):
+    talk.reset()
+    read = []
+    whole = Session.feed
+    monkeypatch.setattr(Session, "feed", lambda s, ids: read.append(len(ids)) or whole(s, ids))
+    for text in ("Hello.", "Where does Orla live?", "And Bram?"):
+        read.clear()
+        before = talk.messages
+        told = [*talk.reply(text, max_new=40)][-1].ids
+        fresh = Conversation(talk.model, talk.tokenizer, talk.template)
+        fresh.turns = before
+        lengths = [*read]
+        assert [*fresh.reply(text, max_new=40)][-1].ids == told
+        prompt = len(talk.template.ids([*before, {"role": "user", "content": text}], talk.tokenizer))
+        if before:
+            assert lengths[0] < prompt / 2
 
 
 def test_an_answer_that_is_stopped_is_kept(talk):

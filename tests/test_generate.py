@@ -10,7 +10,7 @@ from tiny_models import tokens, write_folder
 
 from qformat.errors import QFormatError
 from qformat.model import open_model
-from qformat.model.generate import Session, generate
+from qformat.model.generate import Session, ample, generate
 from qformat.model.sampling import Sampling
 
 VILLAGE = Path(__file__).parents[1] / "samples" / "village"
@@ -53,6 +53,30 @@ def test_what_a_cache_has_room_for_does_not_matter(village):
         session.feed(ids[:254])
         for i in range(254, 258):
             assert np.abs(session.feed([ids[i]]) - wanted[i]).max() < 2e-4 * wanted.std()
+
+
+@pytest.mark.parametrize("case", ["gemma3", "gpt2", "phi3_long", "qwen35"])
+def test_a_session_goes_back_to_where_sequences_part(case, tmp_path):
+    model, ids = open_model(write_folder(case, tmp_path / "model")), tokens(case)[:60].tolist()
+    other = [*ids[:40], *reversed(ids[20:40])]
+    session = Session(model, 60)
+    session.feed(ids)
+    kept = session.keep(other)
+    assert kept in ({0} if case == "qwen35" else {i for i in range(40, 60) if ids[:i] == other[:i]})
+    assert session.tokens == other[:kept]
+    found, wanted = session.feed(other[kept:]), np.asarray(model.logits([other]))[0, -1]
+    assert np.abs(found - wanted).max() < 2e-4 * wanted.std()
+    assert session.keep([*other, 3]) == 60  # nothing to go back from
+    assert session.keep(other) == (0 if case == "qwen35" else 59)  # the last is always fed
+
+
+def test_room_for_more_stays_where_positions_turn_alike(tmp_path):
+    config = open_model(write_folder("phi3_long", tmp_path / "model")).config
+    original = config.rope.original_context
+    assert ample(config, 3) == 6
+    assert ample(config, original) == original
+    assert ample(config, original - 1) == original
+    assert original + 1 < ample(config, original + 1) <= config.context
 
 
 def test_a_seed_decides(village):

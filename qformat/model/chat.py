@@ -10,7 +10,7 @@ from qformat.errors import QFormatError
 from qformat.files.opening import Source, opened
 from qformat.model import open_model
 from qformat.model.chat_template import ChatTemplate, Message, load_chat_template
-from qformat.model.generate import generate
+from qformat.model.generate import Session, ample, generate
 from qformat.model.model import Model
 from qformat.model.reply import Reply, repeats
 from qformat.model.tokenizer import Tokenizer
@@ -22,7 +22,7 @@ class Conversation:
     """One model's side of a conversation.
 
     Without a template, or with ``raw``, a turn is a text that the model goes on from, and nothing that was
-    said before counts. ``raw`` and ``system`` may be set between turns.
+    said before counts. ``raw`` and ``system`` may be set between turns. Of a turn only what is new is read.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Conversation:
         self.model, self.tokenizer, self.template, self.system = model, tokenizer, template, system
         self.raw = template is None
         self.turns: list[Message] = []
+        self._session: Session | None = None
 
     @property
     def messages(self) -> list[Message]:
@@ -62,8 +63,10 @@ class Conversation:
             what = f"the conversation has {len(prompt)} tokens, more than the model's context"
             raise QFormatError(what, file=self.model.checkpoint.path, hint="start a new one: /reset")
         reply, stream, resumed = Reply(), self.tokenizer.stream(), time.perf_counter()
+        most = min(max_new, room)
+        session, self._session = self._room_for(len(prompt) + most), None
         tokens = generate(
-            self.model, prompt, max_new=min(max_new, room), stop_ids=self.tokenizer.eos, **sampling
+            self.model, prompt, max_new=most, stop_ids=self.tokenizer.eos, session=session, **sampling
         )
         try:
             for token in tokens:
@@ -76,12 +79,22 @@ class Conversation:
                 yield reply
                 resumed = time.perf_counter()
             else:
-                reply.end = "length" if len(reply.ids) >= min(max_new, room) else "stop"
+                reply.end = "length" if len(reply.ids) >= most else "stop"
+            self._session = session
+        except GeneratorExit:  # between two tokens: what was read is whole
+            self._session = session
+            raise
         finally:
             reply.end = reply.end or "interrupted"
             reply.text += stream.end()
             self.turns += [said, {"role": "assistant", "content": reply.text}]
         yield reply
+
+    def _room_for(self, count: int) -> Session:
+        """The turns before, if there is room for more, as they were read; else an empty session."""
+        if self._session is not None and self._session.capacity >= count:
+            return self._session
+        return Session(self.model, ample(self.model.config, count))
 
 
 def open_conversation(

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformat.errors import QFormatError
+from qformat.families import ModelConfig
 from qformat.model import decoder
+from qformat.model.attention import Cache
 from qformat.model.decoder import Kind
 from qformat.model.model import Model
 from qformat.model.rope import layer_angles
@@ -41,9 +43,26 @@ class Session:
         self._room = room
         self._layers, self._head = model.packed() if model.is_quantized else model.resident()
         self._kinds = [Kind.of(config, i) for i in range(config.layers)]
-        dtype = DTYPES[model.dtype]
-        self._caches = [decoder.empty_cache(config, kind, room, dtype) for kind in self._kinds]
+        self._caches = self._empty()
         self._angles = [layer_angles(config, i, capacity, room) for i in range(config.layers)]
+
+    def keep(self, ids: Sequence[int]) -> int:
+        """Forget what is not the beginning of ``ids``; how many of them need not be fed again.
+
+        The last of them always is. A layer of the delta rule cannot go back: then all is forgotten,
+        unless all that was read is kept.
+        """
+        limit = min(len(self.tokens), len(ids) - 1)
+        same = next((i for i in range(limit) if self.tokens[i] != ids[i]), max(0, limit))
+        if same < len(self.tokens) and any(kind.delta for kind in self._kinds):
+            same = 0
+            self._caches = self._empty()
+        del self.tokens[same:]  # caches hold it still, but a position is seen only after it was read anew
+        return same
+
+    def _empty(self) -> list[Cache]:
+        dtype = DTYPES[self.model.dtype]
+        return [decoder.empty_cache(self.model.config, kind, self._room, dtype) for kind in self._kinds]
 
     def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Read tokens; the logits ``[vocabulary]`` of the token after the last.
@@ -82,6 +101,13 @@ class Session:
         return last
 
 
+def ample(config: ModelConfig, wanted: int) -> int:
+    """Twice the room that is wanted, as far as the model reads and its positions turn alike."""
+    rope = config.rope
+    ends = [config.context, rope.original_context if rope is not None else None]
+    return min([2 * wanted, *(end for end in ends if end and wanted <= end)])
+
+
 def _reach(length: int) -> int:
     """How much of a cache holds so many tokens: one of few sizes, each of which is compiled once."""
     return STEP << (-(-length // STEP) - 1).bit_length()
@@ -103,11 +129,13 @@ def generate(
     min_p: float = 0.0,
     seed: int = 0,
     stop_ids: Iterable[int] = (),
+    session: Session | None = None,
 ) -> Iterator[int]:
     """Continue a prompt; tokens come as they are made, at most ``max_new`` and none of ``stop_ids``.
 
     Temperature 0 always takes the likeliest token, the first of equals. Otherwise `Sampling` says
-    what the numbers mean, and the same ``seed`` gives the same tokens.
+    what the numbers mean, and the same ``seed`` gives the same tokens. Of the prompt a ``session`` reads
+    only what it has not read before.
 
     Raises
     ------
@@ -115,8 +143,8 @@ def generate(
         For an empty prompt, a token that is not in the vocabulary, or a number outside its range.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p)
-    session = Session(model, len(prompt_ids) + max_new)
-    logits = session.feed(prompt_ids)
+    session = session or Session(model, len(prompt_ids) + max_new)
+    logits = session.feed(prompt_ids[session.keep(prompt_ids) :])
     return _go_on(session, logits, sampling, max_new, seed, frozenset(stop_ids))
 
 

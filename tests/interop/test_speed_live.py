@@ -18,7 +18,7 @@ VILLAGE = Path(__file__).parents[2] / "samples" / "village"
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     path = tmp_path_factory.mktemp("speed") / "wide.gguf"
-    qformat.convert(VILLAGE, path, to="gguf", dtype="f32")
+    qformat.convert(VILLAGE, path, "f32", to="gguf")
     return path
 
 

@@ -70,7 +70,8 @@ class Lab(Page):
     def crumbs(self) -> str:
         if self.checkpoint is None or self.info is None:
             return "lab › numbers of a normal distribution"
-        return f"{self.checkpoint.path} › {self.info.name} › lab, block {self.block:,} of {self.block_size}"
+        block = f"block {self.block:,} ({self.block_size} values)"
+        return f"{self.checkpoint.path} › {self.info.name} › lab, {block}"
 
     def compose(self) -> ComposeResult:
         yield TitleBar()

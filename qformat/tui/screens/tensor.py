@@ -218,7 +218,7 @@ class TensorScreen(Page):
             text.append(f"  row {grid.row:,}, columns {grid.col * size:,} to {last:,}", "not bold")
             if self.info.scheme:
                 text.append(f", block {grid.row * grid.cols + grid.col:,}", "not bold")
-            narrow = self.app.size.width < 110
+            narrow = self.app.size.width < 130
             text.append(f"{chr(10) if narrow else '   '}on screen {grid.low:.4g} ", "dim not bold")
             for level in range(LEVELS):
                 char, style = heat_style(self.app.theme, level)

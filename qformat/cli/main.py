@@ -17,7 +17,7 @@ from qformat.errors import QFormatError
 _COMMANDS = {
     "convert": "Quantize a checkpoint into a container, or write one back as plain numbers.",
     "inspect": "Show what is inside a model file, down to the bits of one block.",
-    "tui": "Look inside, compare and convert in the terminal, screen by screen.",
+    "tui": "Look inside, compare, convert, measure and chat in the terminal, screen by screen.",
     "diff": "Compare two checkpoints tensor by tensor.",
     "verify": "Prove that a container is whole, to the last bit.",
     "edit": "Change a file's metadata, in place where it fits.",

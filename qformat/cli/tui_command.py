@@ -30,7 +30,7 @@ Examples:
 @click.option("--serve", is_flag=True, help="Show it in a web browser, on 127.0.0.1 only and behind a key.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="For --serve.")
 def tui(files: tuple[Path, ...], original: Path | None, theme: str | None, serve: bool, port: int) -> None:
-    """Look inside model files in the terminal: browse, take blocks apart, compare, convert.
+    """Look inside model files in the terminal: browse, take blocks apart, compare, convert, measure, chat.
 
     FILE is anything that `qformat inspect` reads; without one, a list of recent files and the
     folders here opens. Press ? for help on any screen.

@@ -42,6 +42,7 @@ class EvaluateScreen(Page):
         "shows the figure with its 95% interval; Escape ends it and keeps what is known. Then: by layer, and "
         "the text with each token tinted by its divergence."
     )
+    AUTO_FOCUS = "#text"
     BINDINGS: ClassVar[list[BindingType]] = bindings("evaluate")
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -61,7 +62,7 @@ class EvaluateScreen(Page):
         original = self.qapp.original
         yield TitleBar()
         with Horizontal(id="evaluate"):
-            with VerticalScroll(id="evaluate-form", can_focus=False):
+            with VerticalScroll(id="evaluate-form"):
                 yield Static("text, a UTF-8 file", classes="label")
                 yield Input(id="text", placeholder="a file to read")
                 yield Static("original, if there is one", classes="label")
@@ -81,7 +82,6 @@ class EvaluateScreen(Page):
 
     def on_mount(self) -> None:
         self._show_view("curve")
-        self.query_one("#text", Input).focus()
 
     # --- measuring --------------------------------------------------------------------------
 

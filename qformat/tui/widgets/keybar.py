@@ -26,6 +26,9 @@ class KeyBar(Widget):
         super().__init__()
         self._places: list[tuple[int, int, Action]] = []
 
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _screen: self.refresh())
+
     def on_click(self, event: events.Click) -> None:
         """Do what the key under the mouse does."""
         for start, end, action in self._places:

@@ -260,7 +260,7 @@ class Kernel:
         self.types = _types(self.layout)
         self.blocks = max(8, TILE // self.block // 8 * 8)
         if self.record and self.block >= 256:
-            self.blocks = max(8, self.blocks // 4)  # searches go over a tile again and again
+            self.blocks = max(8, self.blocks // 8)  # searches go over a tile again and again
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
         self._decode = jit(self._decode_tile, static=("dtype",))
 

@@ -96,9 +96,21 @@ def spread(data: Any, bits: int, span: int) -> Any:
     """
     import jax.numpy as jnp
 
-    shifts = jnp.arange(0, 8, bits, dtype=jnp.uint8)[:, None]
-    rows = data.reshape(data.shape[0], -1, 1, span)
-    return (rows >> shifts) & jnp.uint8((1 << bits) - 1)
+    from qformat.schemes.numerics import materialized
+
+    parts = [part.astype(jnp.uint8) for part in stretches(data, bits, span)]
+    return materialized(jnp.stack(parts, axis=2))[0]
+
+
+def stretches(data: Any, bits: int, span: int) -> list[Any]:
+    """The codes of `spread`, each place in a byte on its own: ``8 / bits`` times int32 ``[n, rows, span]``.
+
+    A loop with one shift for all elements is much faster than one whose shifts vary.
+    """
+    import jax.numpy as jnp
+
+    rows = data.reshape(data.shape[0], -1, span).astype(jnp.int32)
+    return [(rows >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
 
 
 def gathered(codes: Any, bits: int, span: int) -> Any:

@@ -12,9 +12,9 @@ from qformat_plugins.ggml.base import (
     f16,
     floats,
     gathered,
-    lowered,
     scaled,
     spread,
+    stretches,
 )
 
 
@@ -59,6 +59,16 @@ class EightSubBlocks(WeightedBlocks):
             blocks, fit, floats(d) * floats(scales), floats(dmin) * floats(mins), steps.top, zero
         )
         return {"d": d, "dmin": dmin, "scales": _twelve(scales, mins)}, as_bytes(codes)
+
+    def values(self, codes: list[Any], planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
+        """The elements ``[n, 256]`` of codes ``[n, 32]``, one for each sub-block."""
+        import jax.numpy as jnp
+
+        scales, mins = self.scales(planes)
+        found = [
+            product(floats(each) * scales[:, j : j + 1]) - mins[:, j : j + 1] for j, each in enumerate(codes)
+        ]
+        return jnp.stack(found, axis=1).reshape(-1, 256)
 
     def scales(self, planes: Mapping[str, Any]) -> tuple[Any, Any]:
         """Scales and minima ``[n, 8]``."""
@@ -122,8 +132,8 @@ class Q4_K(EightSubBlocks):  # noqa: N801
         return sections | {"qs": gathered(codes, 4, 32)}
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
-        scales, mins = self.scales(planes)
-        return lowered(product(scaled(spread(planes["qs"], 4, 32), scales)), mins)
+        codes = stretches(planes["qs"], 4, 32)
+        return self.values([codes[j % 2][:, j // 2] for j in range(8)], planes, product)
 
 
 class Q5_K(EightSubBlocks):  # noqa: N801
@@ -156,10 +166,9 @@ class Q5_K(EightSubBlocks):  # noqa: N801
         return sections | {"qh": gathered(codes >> 4, 1, 32), "qs": gathered(codes & 15, 4, 32)}
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
-        scales, mins = self.scales(planes)
-        codes = spread(planes["qs"], 4, 32).reshape(-1, 8, 32)
-        fifth = spread(planes["qh"], 1, 32).reshape(-1, 8, 32)
-        return lowered(product(scaled(codes | (fifth << 4), scales)), mins)
+        codes, fifth = stretches(planes["qs"], 4, 32), stretches(planes["qh"], 1, 32)
+        joined = [codes[j % 2][:, j // 2] | (fifth[j][:, 0] << 4) for j in range(8)]
+        return self.values(joined, planes, product)
 
 
 class Q6_K(WeightedBlocks):  # noqa: N801

@@ -140,8 +140,8 @@ class Steps:
 def scale_and_low(search: Search, steps: Steps, weights: Any, *, absolute: bool) -> Fit:
     """Least squares of scale and minimum for each trial rounding; the best by weighted error stays.
 
-    The minimum of the best fit so far is what the next trial rounds from. Codes of a trial are an array
-    of their own: two sums use them.
+    The minimum of the best fit so far is what the next trial rounds from. Fit and error of a trial both
+    compute its codes: that is faster than to write and read them.
     """
     import jax.numpy as jnp
     from jax import lax
@@ -157,35 +157,35 @@ def scale_and_low(search: Search, steps: Steps, weights: Any, *, absolute: bool)
     (inverse,) = materialized(jnp.float32(steps.top) / (high - low))
     (scale,) = materialized(1 / inverse)
 
-    def codes(inverse: Any, base: Any) -> Any:
-        return nearest(every(inverse) * (x - every(base)), 0, steps.top)
-
-    def error(codes: Any, scale: Any, low: Any) -> Any:
-        def term(code: Any, w: Any, x: Any) -> tuple[Any]:
+    def error(inverse: Any, base: Any, scale: Any, low: Any) -> Any:
+        def term(w: Any, x: Any) -> tuple[Any]:
+            code = nearest(inverse * (x - base), 0, steps.top)
             off = (alone(scale * code) + low) - x
             return (alone(w * (jnp.abs(off) if absolute else off * off)),)
 
-        return materialized(*summed(term, codes, w, x))[0]
+        return materialized(*summed(term, w, x))[0]
 
-    def fit(codes: Any) -> tuple[Any, Any]:
-        def terms(code: Any, w: Any, x: Any) -> tuple[Any, Any, Any]:
+    def fit(inverse: Any, base: Any) -> tuple[Any, Any]:
+        def terms(w: Any, x: Any) -> tuple[Any, Any, Any]:
+            code = nearest(inverse * (x - base), 0, steps.top)
             once = alone(w * code)
             return once, alone(once * code), alone(once * x)
 
-        return least_squares(search, sum_w, sum_wx, *summed(terms, codes, w, x))
+        return least_squares(search, sum_w, sum_wx, *summed(terms, w, x))
 
     numerators = jnp.asarray(steps.numerators())
 
     def step(i: Any, best: tuple[Any, ...]) -> tuple[Any, ...]:
         least, base = best[0], best[2]
         (trial,) = materialized(numerators[i] / (high - base))
-        tried = codes(trial, base)
-        new_scale, new_low = fit(tried)
-        found = error(tried, new_scale, new_low)
+        new_scale, new_low = fit(trial, base)
+        # Not the same to the compiler, which would write the codes down and read them again.
+        inverse, low = materialized(trial, base)
+        found = error(inverse, low, new_scale, new_low)
         new = (found, new_scale, new_low, trial, base)
         return tuple(jnp.where(found < least, a, b) for a, b in zip(new, best, strict=True))
 
-    first = (error(codes(inverse, low), scale, low), scale, low, inverse, low)
+    first = (error(inverse, low, scale, low), scale, low, inverse, low)
     best = lax.fori_loop(0, steps.count, step, first)
     flat = high == low
     return Fit(jnp.where(flat, 0, best[1]), best[2], jnp.where(flat, 0, best[3]), best[4])

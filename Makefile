@@ -46,6 +46,8 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/convert.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/compile_time.py

@@ -6,17 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Affine, Codes, Equivalent, Field, Floats, ScaleMin
-from qformat_plugins.ggml.base import (
-    Ggml,
-    WeightedRows,
-    bytewise,
-    f16,
-    floats,
-    gathered,
-    scaled,
-    spread,
-    stretches,
-)
+from qformat_plugins.ggml.base import Ggml, WeightedRows, bytewise, f16, floats, gathered, scaled, spread
 
 # The fields of a code's bits, lowest first.
 CODES = {4: (("qs.low", "qs.high"),), 5: (("qs.low", "qs.high"), ("qh",))}
@@ -103,8 +93,8 @@ class Symmetric(WeightedRows):
 
         scales = floats(planes["d"])
         if self.bits == 4:
-            halves = [half[:, 0] - 8 for half in stretches(planes["qs"], 4, 16)]
-            return jnp.concatenate([scaled(half, scales) for half in halves], axis=1)
+            pairs = planes["qs"].astype(jnp.int32)
+            return jnp.concatenate([floats(half - 8) * scales for half in (pairs & 15, pairs >> 4)], axis=1)
         codes = _opened(planes, self.bits).astype(jnp.int8) - jnp.int8(2 ** (self.bits - 1))
         return scaled(codes, scales)
 

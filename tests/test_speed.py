@@ -120,5 +120,6 @@ def test_the_command(packed):
     assert small["weight_bytes"] < whole["weight_bytes"]
     assert small["decode_ratio"] == {"median": 1, "low": 1, "high": 1}
     assert [len(r["rounds"]) for r in found["results"]] == [2, 2]
+    assert found["peak_bytes"] > small["weight_bytes"] + whole["weight_bytes"]
     shown = command(*args).stdout
     assert "8 tokens read and 3 made in each of 2 rounds" in shown

@@ -86,9 +86,10 @@ def _show(found: Speeds) -> None:
     ]
     show(table(rows, headings, right=range(2, 7)))
     show()
+    peak = f"; at most {size(found.peak_bytes)} in memory" if found.peak_bytes is not None else ""
     show(
         f"{found.prompt} tokens read and {found.new} made in each of {found.done} rounds, "
-        f"{found.threads} threads, ours in {found.dtype}; median (least to most)"
+        f"{found.threads} threads, ours in {found.dtype}{peak}; median (least to most)"
     )
 
 

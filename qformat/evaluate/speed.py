@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Speeds:
     repeats: int
     threads: int
     dtype: str
+    peak_bytes: int | None  # that the whole program had in memory; None where the system does not say
 
     @property
     def done(self) -> int:
@@ -121,6 +123,7 @@ class Speeds:
             "repeats": self.done,
             "threads": self.threads,
             "dtype": self.dtype,
+            "peak_bytes": self.peak_bytes,
             "results": [
                 {**t.to_json(), "decode_ratio": t.times(self.timed[0]).to_json()} for t in self.timed
             ],
@@ -195,7 +198,16 @@ def speed(
     finally:
         for one in runners:
             one.close()
-    return Speeds(tuple(timed), prompt, new, repeats, threads, dtype)
+    return Speeds(tuple(timed), prompt, new, repeats, threads, dtype, _peak())
+
+
+def _peak() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _fitting(sources: Sequence[Checkpoint], new: int) -> int:

@@ -2,8 +2,8 @@
 
 A random Llama of 110 million parameters is in memory in every form at once, and each form makes some
 tokens in every round. The bf16 file is run both ways that this program has, with its numbers as they are and
-widened to float32 once; the quicker of both is what the others are held against. llama.cpp, if
-llama-cpp-python is installed, runs the same GGUF files.
+widened to float32 once; the quicker of both is what the others are held against. llama.cpp runs the same
+GGUF files. Needs an environment with llama-cpp-python; on more than two processors, two are to be given:
 
     taskset -c 0,1 python benchmarks/decode_speed.py [--rounds 5] [--tokens 32]
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 from llama_model import model
 
 import qformat
-from qformat.errors import QFormatError
 from qformat.evaluate.runners import LLAMA_CPP, OURS, runner
 from qformat.evaluate.speed import Timed, take_turns
 from qformat.schemes.cores import cores
@@ -53,13 +52,8 @@ def main() -> None:
     found: dict[tuple[str, str], Timed] = {}
     runners = []
     for name, engine, path, dtype in contestants():
-        try:
-            one = runner(
-                engine, qformat.open(path), room=PROMPT + args.tokens, dtype=dtype or "f32", threads=cores()
-            )
-        except QFormatError as error:
-            print(error)
-            continue
+        room = PROMPT + args.tokens
+        one = runner(engine, qformat.open(path), room=room, dtype=dtype or "f32", threads=cores())
         runners.append(one)
         found[name, engine] = Timed(str(path), engine, one.weight_bytes, PROMPT, args.tokens)
     take_turns(runners, list(found.values()), args.rounds, None)
@@ -74,9 +68,8 @@ def main() -> None:
     for name, bound in BOUNDS.items():
         print_ratio(f"{name} to bf16", found[name, OURS], base, f" (to reach: {bound})")
     for form in FORMS:
-        if (form, LLAMA_CPP) in found:
-            best = base if form == "bf16" else found[form, OURS]
-            print_ratio(f"{form} to llama.cpp's", best, found[form, LLAMA_CPP])
+        best = base if form == "bf16" else found[form, OURS]
+        print_ratio(f"{form} to llama.cpp's", best, found[form, LLAMA_CPP])
 
 
 def print_ratio(what: str, timed: Timed, base: Timed, bound: str = "") -> None:

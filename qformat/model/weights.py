@@ -156,5 +156,5 @@ def _decoding(out: NDArray[Any], source: TensorSource, order: Order | None) -> l
     kernel = source.kernel
     cut = regions(source.rows, source.cols)
     if kernel is not None:
-        cut = list(tiles(source.rows, source.cols, kernel.block, kernel.blocks))
+        cut = list(tiles(source.rows, source.cols, kernel.block, kernel.decode_blocks))
     return [partial(decode, tile) for tile in cut]

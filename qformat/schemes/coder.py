@@ -309,7 +309,7 @@ def decode(
         out[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, tiles(rows, cols, kern.block, kern.blocks)))
+        list(pool.map(work, tiles(rows, cols, kern.block, kern.decode_blocks)))
     return out.reshape(shape)
 
 

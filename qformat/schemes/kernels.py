@@ -246,7 +246,8 @@ def _types(layout: Layout) -> dict[str, tuple[np.dtype[Any], int]]:
 class Kernel:
     """The compiled encoder and decoder of one scheme.
 
-    Arrays hold up to ``blocks`` blocks, in float32 or the dtype of the source. Planes of element
+    Arrays hold up to ``blocks`` blocks, in float32 or the dtype of the source, and ``decode_blocks`` to be
+    decoded. Planes of element
     codes go in and out packed (``[n, block * bits / 8]`` bytes), all others as items
     ``[n, items per block]``.
     """
@@ -259,8 +260,10 @@ class Kernel:
         self.block = block_size(self.layout)
         self.types = _types(self.layout)
         self.blocks = max(8, TILE // self.block // 8 * 8)
+        self.decode_blocks = self.blocks
         if self.record and self.block >= 256:
-            self.blocks = max(8, self.blocks // 8)  # searches go over a tile again and again
+            # Searches go over a tile again and again; decoding is quick beside a call's own cost.
+            self.blocks = max(8, self.blocks // 8)
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
         self._decode = jit(self._decode_tile, static=("dtype",))
 
@@ -289,8 +292,8 @@ class Kernel:
         return out, measured, finite
 
     def room(self, count: int) -> int:
-        """How many blocks a tile to decode has that holds ``count``: one of two sizes."""
-        return FEW if count <= FEW else self.blocks
+        """How many blocks a tile to decode has that holds ``count``: one of a few sizes."""
+        return next(size for size in (FEW, self.blocks, self.decode_blocks) if count <= size)
 
     def decode(self, items: Items, dtype: str = "F32") -> NDArray[Any]:
         """Decode a full tile of planes to ``[blocks, block]``; raw blocks may be fewer.

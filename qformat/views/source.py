@@ -65,7 +65,7 @@ class TensorSource:
         step = kernel.block * 8
         first = tile.col // step * step
         width = tile.col + tile.cols - first
-        parts = list(tiles(tile.rows, width, kernel.block, kernel.blocks))
+        parts = list(tiles(tile.rows, width, kernel.block, kernel.decode_blocks))
         out = None if len(parts) == 1 else np.empty((tile.rows, width), numpy_dtype(self.dtype))
         for part in parts:
             there = Tile(tile.row + part.row, part.rows, first + part.col, part.cols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -250,6 +252,13 @@ def test_the_command_refuses_a_file_name_before_it_measures(tmp_path):
     assert ".jsonl or .html" in done.stderr
 
 
+def _read_all(terminal: int) -> None:
+    """To the end, which is an error on Linux; a program whose terminal nobody reads waits for ever once it is full."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
+
+
 def test_ctrl_c_shows_what_is_known(small, tmp_path):
     """The progress line is on a terminal of its own; the interrupt comes once a figure is shown there."""
     text = tmp_path / "long.txt"
@@ -267,7 +276,10 @@ def test_ctrl_c_shows_what_is_known(small, tmp_path):
         while b"KL 0" not in seen and time.monotonic() < deadline:
             seen += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
+        drain = threading.Thread(target=_read_all, args=(ours,))
+        drain.start()
         told = json.loads(process.stdout.read())
+    drain.join()
     os.close(ours)
     assert process.returncode == 130
     assert not told["complete"]

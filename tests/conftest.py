@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ settings.load_profile("qformat")
 
 # Compiled kernels are shared by the processes of all runs in this checkout, and by nothing else.
 os.environ.setdefault("XDG_CACHE_HOME", str(Path(__file__).parents[1] / ".pytest_cache"))
+
+# A shell's background job begins with Ctrl-C ignored, and so would every program that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Those need llama.cpp: `make test-interop`.
 collect_ignore = [] if os.environ.get("QFORMAT_INTEROP") else ["interop"]

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from conftest import qformat as command
 from conftest import tiny_model
 
 pytest.importorskip("textual_serve")
-from aiohttp import ClientSession, CookieJar
+from aiohttp import ClientSession, CookieJar, WSCloseCode, WSMsgType
 
 from qformat.errors import QFormatError
 from qformat.tui import launch, serving
@@ -28,10 +30,9 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
+@contextmanager
+def server(folder: Path):
     """The command, as it says where it is, until Ctrl-C."""
-    folder = tmp_path_factory.mktemp("serve")
     args = ["tui", tiny_model(folder / "a model"), "--theme", "mono", "--serve", "--port", str(free_port())]
     environment = os.environ | {"XDG_STATE_HOME": str(folder / "state")}
     with subprocess.Popen(
@@ -39,11 +40,18 @@ def served(tmp_path_factory):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     ) as process:  # fmt: skip
         root, key = re.search(r"(http://127\.0\.0\.1:\d+)/\?key=(\S+)", process.stderr.readline()).groups()
-        yield SimpleNamespace(root=root, key=key)
-        process.send_signal(signal.SIGINT)
+        interrupt = cache(partial(process.send_signal, signal.SIGINT))  # once
+        yield SimpleNamespace(root=root, key=key, interrupt=interrupt)
+        interrupt()
         out, rest = process.communicate(timeout=30)
     assert out == ""
     assert "Traceback" not in rest
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with server(tmp_path_factory.mktemp("serve")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -67,6 +75,19 @@ async def test_a_session_shows_the_file_and_ends_on_q(served, client):
         await session.send_json(["stdin", "q"])
         while not (await session.receive(timeout=60)).type.name.startswith("CLOS"):
             pass
+
+
+async def test_ctrl_c_does_not_wait_for_an_open_tab(tmp_path):
+    with server(tmp_path) as running:
+        async with ClientSession(running.root, cookie_jar=CookieJar(unsafe=True)) as client:
+            await client.get(f"/?key={running.key}")
+            async with client.ws_connect("/ws", origin=running.root) as session:
+                assert (await session.receive(timeout=60)).type is WSMsgType.BINARY
+                running.interrupt()
+                message = await session.receive(timeout=60)
+                while message.type is WSMsgType.BINARY:
+                    message = await session.receive(timeout=60)
+                assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from aiohttp import web
-from textual_serve.server import Server
+from aiohttp import WSCloseCode, web
+from textual_serve.app_service import AppService
+from textual_serve.server import Server, to_int
 
 from qformat.errors import QFormatError
 from qformat.plugins.host import FILES, named_files
@@ -36,6 +37,19 @@ POLICY = (
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Session(AppService):  # type: ignore[misc, unused-ignore]  # where it is not installed, it is Any
+    """The program behind one browser tab."""
+
+    async def stop(self) -> None:
+        """Ask the program to end, and wait until it has and all its pipes are closed.
+
+        A pipe that outlives the event loop is reported with a traceback when it is collected.
+        """
+        await super().stop()
+        if self._process is not None:
+            await self._process.communicate()
+
+
 class LocalServer(Server):  # type: ignore[misc, unused-ignore]  # where it is not installed, it is Any
     """textual-serve on the loopback interface, behind a key that is made anew each time."""
 
@@ -43,6 +57,7 @@ class LocalServer(Server):  # type: ignore[misc, unused-ignore]  # where it is n
         super().__init__(command, host=HOST, port=port, title="qformat")
         self.key = secrets.token_urlsafe(24)
         self._cookie = f"qformat-{port}"  # cookies of one host are shared by all its ports
+        self._open: set[web.WebSocketResponse] = set()
 
     @property
     def address(self) -> str:
@@ -59,6 +74,36 @@ class LocalServer(Server):  # type: ignore[misc, unused-ignore]  # where it is n
             f"open {self.address}\nCtrl-C ends it; who has this address can read and write files as you",
             err=True,
         )
+
+    async def on_shutdown(self, app: web.Application) -> None:
+        """Close what is open: a tab left open would hold Ctrl-C up until its next heartbeat."""
+        for websocket in list(self._open):
+            await websocket.close(code=WSCloseCode.GOING_AWAY)
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """Run a session for as long as its tab is open."""
+        websocket = web.WebSocketResponse(heartbeat=15)
+        await websocket.prepare(request)
+
+        async def close() -> None:
+            await websocket.close()
+
+        session = Session(
+            self.command,
+            write_bytes=websocket.send_bytes,
+            write_str=websocket.send_str,
+            close=close,
+            download_manager=self.download_manager,
+        )
+        size = request.query
+        self._open.add(websocket)
+        try:
+            await session.start(to_int(size.get("width", ""), 80), to_int(size.get("height", ""), 24))
+            await self._process_messages(websocket, session)
+        finally:
+            self._open.discard(websocket)
+            await session.stop()
+        return websocket
 
     async def _make_app(self) -> web.Application:
         app: web.Application = await super()._make_app()

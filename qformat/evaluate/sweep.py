@@ -12,7 +12,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,20 +139,13 @@ def sweep(
                 raise
     found = engine.tokens()
     bootstrap = Bootstrap(found.window, seed=seed)
-    lengths = byte_lengths(tokenizer, found.token)
-    base = engine.arrays(0)
-    rows = [_original_row(models[0], alone(base, bootstrap, lengths))]
-    names = _canonical_names(config)
-    for i, encoding in enumerate(made, 1):
-        arrays = engine.arrays(i)
-        figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
-        rows.append(_row(encoding, rows[0], names, *figures, parts.get(i)))
-    for i, score in enumerate(scores):
-        rows[i] = replace(rows[i], quiz=score)
-    for i, words in enumerate(said):
-        rows[i] = replace(rows[i], answer=words)
-    for i, fast in enumerate(speeds):
-        rows[i] = replace(rows[i], speed=fast)
+    rows = _rows(engine, bootstrap, byte_lengths(tokenizer, found.token), made, parts)
+    none: list[None] = [None] * len(rows)
+    others = zip(scores or none, said or none, speeds or none, strict=True)
+    rows = [
+        replace(row, quiz=score, answer=words, speed=fast)
+        for row, (score, words, fast) in zip(rows, others, strict=True)
+    ]
     return Sweep(
         original=str(source.path),
         content=digest,
@@ -304,6 +297,24 @@ def _said(
             progress(Stage("answers", len(found) / len(everyone)))
         found.append(answer(checkpoint, tokenizer, prompt, dtype))
     return found
+
+
+def _rows(
+    engine: CachedEngine,
+    bootstrap: Bootstrap,
+    lengths: Any,
+    made: Sequence[Encoding],
+    parts: Mapping[int, ByLayer],
+) -> list[Row]:
+    """The original's row, and each scheme's beside it."""
+    original, base = engine.models[0], engine.arrays(0)
+    rows = [_original_row(original, alone(base, bootstrap, lengths))]
+    names = _canonical_names(original.config)
+    for i, encoding in enumerate(made, 1):
+        arrays = engine.arrays(i)
+        figures = alone(arrays, bootstrap, lengths), divergence(base, arrays, bootstrap)
+        rows.append(_row(encoding, rows[0], names, *figures, parts.get(i)))
+    return rows
 
 
 def _original_row(model: Model, figures: Alone) -> Row:

@@ -85,7 +85,9 @@ def compiler_options() -> dict[str, bool | int | str]:
     options: dict[str, bool | int | str] = {"xla_allow_excess_precision": False}
     if jax.default_backend() == "cpu":
         options["xla_cpu_prefer_vector_width"] = 512
-        options["xla_cpu_multi_thread_eigen"] = False
+        # Calls come from our own threads, one for each core. XLA would split every loop among its own
+        # threads, too, and for each of a kernel's many short loops wait for them to wake up.
+        options["xla_disable_hlo_passes"] = "cpu-parallel-task-assigner"
     return options
 
 

@@ -42,7 +42,8 @@ def test_layers_of_a_kind_share_one_compiled_function(case, tmp_path):
     model, ids = open_model(write_folder(case, tmp_path / "model")), tokens(case)
     kinds = {Kind.of(model.config, i) for i in range(model.config.layers)}
     assert len(kinds) < model.config.layers
-    for compiled in (decoder.compiled_block, decoder.compiled_step):
+    steps = [decoder.step_for(model.config, count) for count in (64, 1)]
+    for compiled in (decoder.compiled_block, *steps):
         compiled.clear_cache()
     model.logits(ids[None])
     assert decoder.compiled_block._cache_size() == len(kinds)
@@ -50,7 +51,7 @@ def test_layers_of_a_kind_share_one_compiled_function(case, tmp_path):
     session.feed(ids[:64])
     session.feed([1])
     session.feed([2])
-    assert decoder.compiled_step._cache_size() == 2 * len(kinds)  # of a part and of one token
+    assert [step._cache_size() for step in steps] == [len(kinds)] * 2
 
 
 COMPUTE = """

@@ -15,6 +15,8 @@ from qformat.model.delta import delta_attention
 from qformat.model.feed_forward import feed_forward
 from qformat.model.layers import Params, linear, norm, softcap
 
+WIDE = 2048  # from this width on a token's products are worth more than one thread
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -77,9 +79,16 @@ def logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
     return softcap(out, config.logit_softcap)
 
 
-def wide_vectors() -> dict[str, bool | int | str]:
-    """A fifth faster products with packed matrices, on processors that have such vectors."""
-    return {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else {}
+def one_token_options(*, split: bool) -> dict[str, bool | int | str]:
+    """How to compile what single tokens go through: for wide vectors, a fifth faster with packed matrices.
+
+    Without ``split`` XLA does not share loops out among its threads. In a small model it would wait longer
+    for them to wake up than the loops take.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    alone = {} if split else {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+    return {"xla_cpu_prefer_vector_width": 512, **alone}
 
 
 @functools.partial(jax.jit, static_argnames=("config", "kind"))
@@ -90,13 +99,7 @@ def compiled_block(
     return block(config, kind, params, hidden, Positions(start, angles))[0]
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("config", "kind", "reach"),
-    donate_argnames=("cache",),
-    compiler_options=wide_vectors(),
-)
-def compiled_step(
+def _step(
     config: ModelConfig,
     kind: Kind,
     params: Params,
@@ -105,11 +108,26 @@ def compiled_step(
     angles: Any,
     cache: Cache,
     reach: int,
-) -> tuple[Any, Cache]:
-    """`block` with a cache, which is used up; ``at`` has the first position and how many are real."""
-    hidden, after = block(config, kind, params, hidden, Positions(at[0], angles, at[1], reach), cache)
-    assert after is not None
-    return hidden, after
+) -> tuple[Any, Cache | None]:
+    return block(config, kind, params, hidden, Positions(at[0], angles, at[1], reach), cache)
+
+
+def _compiled_step(*, split: bool) -> Any:
+    return jax.jit(
+        _step,
+        static_argnames=("config", "kind", "reach"),
+        donate_argnames=("cache",),
+        compiler_options=one_token_options(split=split),
+    )
+
+
+# `block` with a cache, which is used up; ``at`` has the first position and how many are real.
+compiled_step, compiled_small_step = _compiled_step(split=True), _compiled_step(split=False)
+
+
+def step_for(config: ModelConfig, count: int) -> Any:
+    """The compiled step for so many tokens at once."""
+    return compiled_small_step if count == 1 and config.width < WIDE else compiled_step
 
 
 def empty_cache(config: ModelConfig, kind: Kind, capacity: int, dtype: Any) -> Cache:
@@ -127,7 +145,7 @@ def empty_cache(config: ModelConfig, kind: Kind, capacity: int, dtype: Any) -> C
     }
 
 
-@functools.partial(jax.jit, static_argnames=("config",), compiler_options=wide_vectors())
+@functools.partial(jax.jit, static_argnames=("config",), compiler_options=one_token_options(split=True))
 def compiled_logits(config: ModelConfig, params: Params, hidden: Any) -> Any:
     """`logits`, compiled once for each shape of ``hidden``."""
     return logits(config, params, hidden)

@@ -90,10 +90,11 @@ class Session:
             hidden = np.pad(np.asarray(hidden), ((0, 0), (0, filling), (0, 0)))
         at = np.int32(start), np.int32(count)
         reach = min(self._room, _reach(start + hidden.shape[1]))
+        step = decoder.step_for(self.model.config, count)
         for i, layer in enumerate(self._layers):
             decoded = count > 1 and self.model.is_quantized
             params = self.model.weights.layer(i) if decoded else layer.params
-            hidden, self._caches[i] = decoder.compiled_step(
+            hidden, self._caches[i] = step(
                 layer.config, self._kinds[i], params, hidden, at, self._angles[i], self._caches[i], reach
             )
         self.tokens += [int(t) for t in ids]

@@ -236,6 +236,28 @@ def test_a_row_is_encoded_alike_wherever_it_stands_and_by_any_number_of_threads(
         assert data[500 * per_row : 501 * per_row].tobytes() == alone[name].tobytes()
 
 
+@pytest.mark.parametrize("spec", ["sym4", "asym6", "q4_0"])
+def test_results_go_into_arrays_that_are_there(spec):
+    scheme, values = registry().parse(spec), weights(3, (300, 4096))
+    made = encode(scheme, values)
+    out = {name: np.full_like(plane, 7) for name, plane in made.planes.items()}
+    assert encode(scheme, values, out=out).planes is out
+    for name, plane in made.planes.items():
+        np.testing.assert_array_equal(out[name], plane)
+    decoded = np.full(values.shape, 7, np.float32)
+    assert decode(scheme, out, values.shape, out=decoded) is decoded
+    np.testing.assert_array_equal(decoded, decode(scheme, made.planes, values.shape))
+
+
+def test_of_many_errors_the_first_is_raised():
+    values = np.zeros((1600, 4096), np.float32)
+    values[300, 5] = values[301:, 7] = np.nan
+    with pytest.raises(DataError) as caught:
+        encode(registry().parse("sym4"), values, threads=3)
+    assert caught.value.at is not None
+    assert caught.value.at[1] == 5
+
+
 def test_options_that_are_not_possible_are_refused_with_what_is():
     with pytest.raises(SchemeError, match="block=7") as caught:
         parse("sym4:block=7")

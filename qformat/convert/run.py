@@ -140,7 +140,8 @@ class _State:
 
     def take(self, piece: _Piece) -> None:
         for name, data in piece.planes.items():
-            self.hashes[name].update(data)
+            if name in self.hashes:
+                self.hashes[name].update(data)
         self.sums += piece.sums
 
     def outcome(self) -> Outcome:
@@ -190,9 +191,14 @@ def _write_tensors(
 
 
 def _start(plan: Plan, tensor: TensorPlan, pool: ThreadPoolExecutor) -> _State:
+    """Digests are taken where a container will hold them, or the source's own are to be checked."""
     made = tensor.kept or isinstance(plan.source, DerivedCheckpoint)
+    checked = any(stored.name in plan.source.digests for stored in tensor.info.planes.values())
+    if plan.to != QFORMAT and not checked:
+        return _State(tensor, None)
     source = None if made else pool.submit(_digests_of, plan.source, tensor.info)
-    return _State(tensor, source, {name: hashlib.sha256() for name in tensor.arrays})
+    hashed = tensor.arrays if made or plan.to == QFORMAT else ()
+    return _State(tensor, source, {name: hashlib.sha256() for name in hashed})
 
 
 def _digests_of(source: Checkpoint, info: TensorInfo) -> dict[str, str]:

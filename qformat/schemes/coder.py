@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import collections
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from qformat.errors import DataError, FormatError, SchemeError
 from qformat.schemes.kernels import Kernel, kernel
 from qformat.schemes.scheme import Scheme
 from qformat.schemes.scratch import ALIGN, scratch
+
+T = TypeVar("T")
 
 # Source types that the kernels widen themselves; any other becomes float32 tile by tile.
 _KERNEL_DTYPES = ("F32", "F16", "BF16")
@@ -268,10 +272,12 @@ def encode(
     weights: NDArray[np.float32] | None = None,
     threads: int = 2,
     figures: bool = False,
+    out: dict[str, NDArray[np.uint8]] | None = None,
 ) -> Encoded:
     """Encode an array of any shape in memory; ``weights`` are importances that broadcast to it.
 
-    Returns each plane's bytes; `qformat.blocks.layout.Plane.stored` tells their shape.
+    Returns each plane's bytes; `qformat.blocks.layout.Plane.stored` tells their shape. They are those
+    of ``out``, where it is given: one array of bytes per plane.
     """
     dtype = dtype_name(array.dtype)
     kern = kernel(scheme)
@@ -281,7 +287,8 @@ def encode(
     if weights is not None:
         check_rows(kern, cols)
         important = np.broadcast_to(weights, array.shape).reshape(rows, cols)
-    out = {p.name: np.empty(rows * p.row_bytes(cols), np.uint8) for p in kern.planes}
+    if out is None:
+        out = {p.name: np.empty(rows * p.row_bytes(cols), np.uint8) for p in kern.planes}
 
     def work(tile: Tile) -> Sums:
         part = None if important is None else important[tile.slices]
@@ -291,26 +298,68 @@ def encode(
             out[plane.name][start : start + stored[plane.name].size] = stored[plane.name]
         return sums
 
-    with ThreadPoolExecutor(threads) as pool:
-        total = sum(pool.map(work, tiles(rows, cols, kern.block, kern.blocks)), Sums())
+    total = sum(_each(work, tiles(rows, cols, kern.block, kern.blocks), threads), Sums())
     return Encoded(out, total)
 
 
 def decode(
-    scheme: Scheme, stored: Mapping[str, NDArray[np.uint8]], shape: tuple[int, ...], *, threads: int = 2
+    scheme: Scheme,
+    stored: Mapping[str, NDArray[np.uint8]],
+    shape: tuple[int, ...],
+    *,
+    threads: int = 2,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Decode planes that `encode` gave back to float32 of ``shape``."""
+    """Decode planes that `encode` gave back to float32 of ``shape``; into ``out``, where it is given."""
     kern = kernel(scheme)
     rows, cols = rows_cols(shape)
-    out = np.empty((rows, cols), np.float32)
+    found = np.empty(shape, np.float32) if out is None else out
+    assert found.flags.c_contiguous, "a part of an array cannot be written to"
+    table = found.reshape(rows, cols)
     views = {p.name: plane_rows(p, stored[p.name], rows, cols) for p in kern.planes}
 
     def work(tile: Tile) -> None:
-        out[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
+        table[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, tiles(rows, cols, kern.block, kern.decode_blocks)))
-    return out.reshape(shape)
+    _each(work, tiles(rows, cols, kern.block, kern.decode_blocks), threads)
+    return found
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, for each has buffers of its own, which cost more to get than a tile does."""
+    return ThreadPoolExecutor(threads, "qformat-tiles")
+
+
+def _each(work: Callable[[Tile], T], parts: Iterable[Tile], threads: int) -> list[T]:
+    """What ``work`` gives for each part, in order; the error of the first that has one is raised.
+
+    A thread takes its next part itself: to be handed one by another thread takes as long as a small part.
+    """
+    left = collections.deque(enumerate(parts))
+    found: dict[int, T] = {}
+    errors: dict[int, Exception] = {}
+
+    def run() -> None:
+        while left:
+            try:
+                i, part = left.popleft()
+            except IndexError:
+                return  # another thread was faster
+            try:
+                found[i] = work(part)
+            except Exception as error:  # noqa: BLE001  it is raised below
+                errors[i] = error
+                left.clear()
+
+    try:
+        for future in [_pool(threads).submit(run) for _ in range(threads)]:
+            future.result()
+    finally:
+        left.clear()
+    if errors:
+        raise errors[min(errors)]
+    return [found[i] for i in sorted(found)]
 
 
 def plane_rows(plane: Plane, data: NDArray[np.uint8], rows: int, cols: int) -> NDArray[Any]:

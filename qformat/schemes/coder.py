@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-import functools
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +15,10 @@ from qformat.blocks.layout import Codes, Floats, Layout, Plane, RawBlocks, plane
 from qformat.blocks.sums import Sums, measure
 from qformat.blocks.tiles import Tile, tiles
 from qformat.errors import DataError, FormatError, SchemeError
+from qformat.schemes.crew import in_threads
 from qformat.schemes.kernels import Kernel, kernel
 from qformat.schemes.scheme import Scheme
 from qformat.schemes.scratch import ALIGN, scratch
-
-T = TypeVar("T")
 
 # Source types that the kernels widen themselves; any other becomes float32 tile by tile.
 _KERNEL_DTYPES = ("F32", "F16", "BF16")
@@ -43,12 +39,14 @@ def encode_tile(
     *,
     weights: NDArray[np.float32] | None = None,
     figures: bool = False,
-) -> tuple[dict[str, NDArray[np.uint8]], Sums]:
+    out: Mapping[str, NDArray[np.uint8]] | None = None,
+) -> tuple[Mapping[str, NDArray[np.uint8]], Sums]:
     """Encode a tile ``[rows, cols]`` of ``dtype`` values to each plane's bytes, one row after another.
 
     A ragged last block is filled with the row's last element, which widens no range; what the
     file stores stops at the row's end. Sums are zero unless ``figures``. ``weights`` are the
-    importances of the elements, ``[rows, cols]`` or ``[cols]``, for a scheme that heeds them.
+    importances of the elements, ``[rows, cols]`` or ``[cols]``, for a scheme that heeds them. The bytes
+    go to ``out``, where it is given.
 
     Raises
     ------
@@ -71,8 +69,8 @@ def encode_tile(
     _check_planes(kern, items, count, values, dtype)
     if sums is not None and not np.isfinite(sums.value2 + sums.error2):
         sums = _exact_sums(kern, items, blocks, dtype, mask)
-    stored = {p.name: _store(p, items[p.name][:count], rows, cols, kern.block) for p in kern.planes}
-    return stored, sums or Sums()
+    used = {name: array[:count] for name, array in items.items()}
+    return _stored(kern, used, rows, cols, out), sums or Sums()
 
 
 def check_rows(kern: Kernel, cols: int) -> None:
@@ -126,6 +124,25 @@ def _fill(
     return blocks, mask
 
 
+def _stored(
+    kern: Kernel,
+    items: Mapping[str, NDArray[Any]],
+    rows: int,
+    cols: int,
+    out: Mapping[str, NDArray[np.uint8]] | None,
+) -> Mapping[str, NDArray[np.uint8]]:
+    """A tile's items as each plane's bytes."""
+    if kern.record is not None:
+        (plane,) = kern.planes
+        return {plane.name: kern.record.join(items, None if out is None else out[plane.name])}
+    found = {p.name: _store(p, items[p.name], rows, cols, kern.block) for p in kern.planes}
+    if out is None:
+        return found
+    for name, data in found.items():
+        out[name][:] = data
+    return out
+
+
 def _store(plane: Plane, items: NDArray[Any], rows: int, cols: int, block: int) -> NDArray[np.uint8]:
     """Items ``[rows * blocks, …]`` of a plane as the bytes that a file holds."""
     row_bytes = plane.row_bytes(cols)
@@ -157,7 +174,7 @@ def _check_planes(
 ) -> None:
     """Refuse scales that overflowed, in planes of floats and in the records of raw blocks."""
     if kern.record is not None:
-        floats = kern.record.floats(items["blocks"][:count])
+        floats = {s.name: items[s.name][:count] for s in kern.record.sections if s.dtype in dtypes.FLOATS}
     else:
         floats = {p.name: items[p.name][:count] for p in kern.planes if isinstance(p.item, Floats)}
     for name, numbers in floats.items():
@@ -196,6 +213,8 @@ def _exact_sums(
 ) -> Sums:
     """The sums in float64, for values whose squares pass float32."""
     numbers = blocks.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else blocks
+    if kern.record is not None:
+        items = {"blocks": kern.record.join(items).reshape(-1, kern.record.size)}
     decoded = kern.decode(items).astype(np.float64)
     values = numbers.astype(np.float64)
     if mask is not None:
@@ -292,13 +311,13 @@ def encode(
 
     def work(tile: Tile) -> Sums:
         part = None if important is None else important[tile.slices]
-        stored, sums = encode_tile(kern, table[tile.slices], dtype, weights=part, figures=figures)
+        places = {}
         for plane in kern.planes:
-            start = plane_offset(plane, tile, cols)
-            out[plane.name][start : start + stored[plane.name].size] = stored[plane.name]
-        return sums
+            start, size = plane_offset(plane, tile, cols), tile.rows * plane.row_bytes(tile.cols)
+            places[plane.name] = out[plane.name][start : start + size]
+        return encode_tile(kern, table[tile.slices], dtype, weights=part, figures=figures, out=places)[1]
 
-    total = sum(_each(work, tiles(rows, cols, kern.block, kern.blocks), threads), Sums())
+    total = sum(in_threads(work, tiles(rows, cols, kern.block, kern.blocks), threads), Sums())
     return Encoded(out, total)
 
 
@@ -321,45 +340,8 @@ def decode(
     def work(tile: Tile) -> None:
         table[tile.slices] = decode_tile(kern.layout, views, tile, cols, kern)
 
-    _each(work, tiles(rows, cols, kern.block, kern.decode_blocks), threads)
+    in_threads(work, tiles(rows, cols, kern.block, kern.decode_blocks), threads)
     return found
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay, for each has buffers of its own, which cost more to get than a tile does."""
-    return ThreadPoolExecutor(threads, "qformat-tiles")
-
-
-def _each(work: Callable[[Tile], T], parts: Iterable[Tile], threads: int) -> list[T]:
-    """What ``work`` gives for each part, in order; the error of the first that has one is raised.
-
-    A thread takes its next part itself: to be handed one by another thread takes as long as a small part.
-    """
-    left = collections.deque(enumerate(parts))
-    found: dict[int, T] = {}
-    errors: dict[int, Exception] = {}
-
-    def run() -> None:
-        while left:
-            try:
-                i, part = left.popleft()
-            except IndexError:
-                return  # another thread was faster
-            try:
-                found[i] = work(part)
-            except Exception as error:  # noqa: BLE001  it is raised below
-                errors[i] = error
-                left.clear()
-
-    try:
-        for future in [_pool(threads).submit(run) for _ in range(threads)]:
-            future.result()
-    finally:
-        left.clear()
-    if errors:
-        raise errors[min(errors)]
-    return [found[i] for i in sorted(found)]
 
 
 def plane_rows(plane: Plane, data: NDArray[np.uint8], rows: int, cols: int) -> NDArray[Any]:

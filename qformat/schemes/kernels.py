@@ -280,15 +280,13 @@ class Kernel:
     ) -> tuple[dict[str, NDArray[Any]], Sums | None, bool]:
         """Encode a full tile ``[blocks, block]``; elements where ``mask`` is false are not measured.
 
-        Returns the planes, the sums if ``figures``, and whether all values are finite; true for a
-        scheme whose planes show that.
+        Returns the planes (of raw blocks: the sections), the sums if ``figures``, and whether all values
+        are finite; true for a scheme whose planes show that.
         """
         if dtype == "F16":
             values, dtype = _widening()(values), "F32"
         items, sums, peaks = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
         out = {name: np.asarray(array) for name, array in items.items()}
-        if self.record:
-            out = {"blocks": self.record.join(out)}
         measured = None if sums is None else _total(sums)
         finite = peaks is None or bool(np.asarray(peaks).max() < INFINITY[dtype])
         return out, measured, finite

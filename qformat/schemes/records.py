@@ -25,25 +25,17 @@ class Record:
         self.size = layout.size
         self.dtype = np.dtype([(s.name, _whole(s)) for s in self.sections])
 
-    def join(self, parts: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        """Sections ``[n, count]`` as records ``[n, size]``."""
+    def join(
+        self, parts: Mapping[str, NDArray[Any]], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Sections ``[n, count]`` as the bytes of ``n`` records; those of ``out``, where it is given."""
         n = next(iter(parts.values())).shape[0]
-        if len(self.sections) == 1:
-            return np.ascontiguousarray(parts[self.sections[0].name]).view(np.uint8).reshape(n, self.size)
-        records = np.empty(n, self.dtype)
+        data = np.empty(n * self.size, np.uint8) if out is None else out
+        records = data.view(self.dtype)
         for section in self.sections:
             part = np.ascontiguousarray(parts[section.name])
             records[section.name] = part.reshape(-1).view(_whole(section))
-        return records.view(np.uint8).reshape(n, self.size)
-
-    def floats(self, records: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """The sections that are floats, by name."""
-        rows = records.reshape(-1).view(self.dtype)
-        return {
-            s.name: np.ascontiguousarray(rows[s.name]).view(dtypes.numpy_dtype(s.dtype))
-            for s in self.sections
-            if s.dtype in dtypes.FLOATS
-        }
+        return data
 
     def split(self, records: NDArray[np.uint8], room: int) -> dict[str, NDArray[Any]]:
         """Records ``[n, size]`` as aligned sections ``[room, count]``, in this thread's buffers.

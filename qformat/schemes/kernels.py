@@ -263,8 +263,9 @@ class Kernel:
         self.types = _types(self.layout)
         self.blocks = max(8, TILE // self.block // 8 * 8)
         self.decode_blocks = self.blocks
-        if self.record and self.block >= 256:
-            # Searches go over a tile again and again; decoding is quick beside a call's own cost.
+        if self.record and self.block >= 256 and scheme.weighted:
+            # The types that heed weights search, which goes over a tile again and again; decoding is
+            # quick beside a call's own cost.
             self.blocks = max(8, self.blocks // 8)
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
         self._decode = jit(self._decode_tile, static=("dtype",))

@@ -83,8 +83,10 @@ class TQ2_0(Ternary):  # noqa: N801
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         del weights  # the largest value decides
+        from qformat_plugins.ggml.finish import as_bytes
+
         scale, codes = self.trits(blocks)
-        return {"qs": gathered(codes, 2, 32), "d": scale}
+        return {"qs": gathered(as_bytes(codes), 2, 32), "d": scale}
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product

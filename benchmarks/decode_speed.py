@@ -22,7 +22,7 @@ from qformat.evaluate.speed import Timed, take_turns
 from qformat.schemes.cores import cores
 
 FOLDER = Path(tempfile.gettempdir()) / "qformat-bench"
-PROMPT, FORMS = 16, ("bf16", "q8_0", "q4_0")
+PROMPT, FORMS = 16, ("bf16", "q8_0", "q4_0", "q4_k")
 BOUNDS = {"q8_0": 1.3, "sym8": 1.3, "q4_0": 1.6, "sym4": 1.6}
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from qformat.families import ModelConfig
-from qformat.model.packed import Packed, times
+from qformat.model.packed import times
 from qformat.model.watching import Watching
 
 Params = Mapping[str, Any]
@@ -20,12 +20,13 @@ LAST = (((1,), (1,)), ((), ()))  # rows times rows
 def product(x: Any, weight: Any) -> Any:
     """``x [..., k]`` times the rows of ``weight [n, k]``: float32 ``[..., n]``.
 
-    With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way. A packed weight is
-    decoded on the way.
+    With a bfloat16 weight, ``x`` is rounded to it; sums are float32 either way. Packed weights, each with
+    some of the outputs, are decoded on the way.
     """
     flat = x.reshape(-1, x.shape[-1])
-    if isinstance(weight, Packed):
-        return jnp.stack([times(row, weight) for row in flat]).reshape(*x.shape[:-1], -1)
+    if isinstance(weight, tuple):
+        rows = [jnp.concatenate([times(row, part) for part in weight]) for row in flat]
+        return jnp.stack(rows).reshape(*x.shape[:-1], -1)
     flat = flat.astype(weight.dtype)
     if len(flat) == 1 and weight.dtype == jnp.bfloat16:
         flat = jnp.concatenate([flat, flat])  # XLA has no fast product of one bfloat16 row

@@ -5,9 +5,11 @@ neighbours in memory, which is the form that XLA's CPU backend makes fast. Codes
 words, the first input's in the lowest bits::
 
     words    [inputs · bits / 32, outputs]  uint32
-    scales   [blocks, outputs]              as the file has them
+    scales   [blocks, outputs]              as the file has them; if they are coded themselves,
+    steps    [superblocks, outputs]         what these are multiples of, or none
     zeros    [blocks, outputs]              zero points, or none
-    mins     [blocks, outputs]              or none
+    mins     [blocks, outputs]              minima, or none
+    drops    [superblocks, outputs]         what these are multiples of, or none
 
 Inside a word a code c is a few bits. Put at the top of the mantissa of 1.0 they are the float
 1 + c / 2**bits: a shift, a mask and no conversion.
@@ -27,10 +29,24 @@ from numpy.typing import NDArray
 
 from qformat.blocks import bits as packing
 from qformat.blocks.equivalent import from_records
-from qformat.blocks.layout import Affine, Codes, Floats, Layout, RawBlocks, ScaleMin, Vocabulary, planes
+from qformat.blocks.layout import (
+    Affine,
+    Codes,
+    Floats,
+    Layout,
+    Leaf,
+    Part,
+    RawBlocks,
+    ScaleMin,
+    Vocabulary,
+    block_size,
+    planes,
+)
 from qformat.model.layout import Order
 from qformat.schemes.coder import plane_rows
+from qformat.schemes.records import Record
 from qformat.schemes.registry import registry
+from qformat.schemes.scheme import Scheme
 from qformat.schemes.scratch import aligned
 from qformat.views.source import TensorSource
 
@@ -47,24 +63,26 @@ class Packed:
 
     words: Any
     scales: Any
+    steps: Any
     zeros: Any
     mins: Any
+    drops: Any
     bits: int = field(metadata={"static": True})
     offset: int = field(metadata={"static": True})
 
     @property
+    def arrays(self) -> tuple[Any, ...]:
+        return self.words, self.scales, self.steps, self.zeros, self.mins, self.drops
+
+    @property
     def form(self) -> tuple[Any, ...]:
         """What matrices must have in common to be joined."""
-        kinds = [None if a is None else (len(a), a.dtype) for a in self._arrays]
+        kinds = [None if a is None else (len(a), a.dtype) for a in self.arrays]
         return *kinds, self.bits, self.offset
 
     @property
     def nbytes(self) -> int:
-        return sum(int(a.nbytes) for a in self._arrays if a is not None)
-
-    @property
-    def _arrays(self) -> tuple[Any, ...]:
-        return self.words, self.scales, self.zeros, self.mins
+        return sum(int(a.nbytes) for a in self.arrays if a is not None)
 
 
 def times(row: Any, weight: Packed) -> Any:
@@ -95,9 +113,20 @@ def _block(weight: Packed, block: Any, x: Any, total: Any) -> Any:
     total = total / (1 << weight.bits)
     zero = jnp.float32(weight.offset + (1 << weight.bits))
     if weight.zeros is not None:
-        zero = zero + _at(weight.zeros, block).astype(jnp.float32)
-    found = (found - zero * total) * _at(weight.scales, block).astype(jnp.float32)
-    return found if weight.mins is None else found + total * _at(weight.mins, block).astype(jnp.float32)
+        zero = zero + _numbers(weight.zeros, None, block)
+    found = (found - zero * total) * _numbers(weight.scales, weight.steps, block)
+    return found if weight.mins is None else found + total * _numbers(weight.mins, weight.drops, block)
+
+
+def _numbers(values: Any, units: Any, block: Any) -> Any:
+    """A block's scales, zero points or minima, in float32."""
+    found = _at(values, block)
+    if jnp.issubdtype(found.dtype, jnp.integer):
+        found = found.astype(jnp.int32)  # in one step XLA's conversion of bytes is slow
+    found = found.astype(jnp.float32)
+    if units is None:
+        return found
+    return found * _at(units, block // (len(values) // len(units))).astype(jnp.float32)
 
 
 def _floats(word: Any, bits: int) -> list[Any]:
@@ -117,11 +146,9 @@ def _at(array: Any, index: Any) -> Any:
 def joined(parts: list[Packed]) -> Packed:
     """Matrices with the same inputs as one, their outputs one after the other."""
     first = parts[0]
-    words, scales, zeros, mins = (
-        None if arrays[0] is None else _beside(arrays)
-        for arrays in zip(*((p.words, p.scales, p.zeros, p.mins) for p in parts), strict=True)
-    )
-    return Packed(words, scales, zeros, mins, first.bits, first.offset)
+    every = zip(*(p.arrays for p in parts), strict=True)
+    joint = (None if arrays[0] is None else _beside(arrays) for arrays in every)
+    return Packed(*joint, bits=first.bits, offset=first.offset)  # type: ignore[misc, arg-type]
 
 
 def _beside(arrays: tuple[NDArray[Any], ...]) -> NDArray[Any]:
@@ -141,10 +168,26 @@ def packed(source: TensorSource, order: Order | None) -> Packed | None:
         stored = {name: array[order] for name, array in stored.items()}
     bits = next(b for b in (2, 4, 8) if b >= layout.codes.bits)
     offset = 1 << (layout.codes.bits - 1) if layout.codes.signed else 0
-    words = _words(layout, stored["codes"], source.cols, bits, offset)
-    zeros = _zeros(layout, stored, source.cols)
-    mins = stored.get("mins")
-    return Packed(_turned(words), _turned(stored["scales"]), _turned(zeros), _turned(mins), bits, offset)
+    blocks = source.cols // layout.block
+    return Packed(
+        words=_turned(_words(layout, stored["codes"], source.cols, bits, offset)),
+        scales=_turned(_opened(layout.scale, stored, "scales", blocks)),
+        steps=_turned(stored.get("scales.scales")),
+        zeros=_turned(_opened(getattr(layout, "zero_point", None), stored, "zero_points", blocks)),
+        mins=_turned(_opened(getattr(layout, "min", None), stored, "mins", blocks)),
+        drops=_turned(stored.get("mins.scales")),
+        bits=bits,
+        offset=offset,
+    )
+
+
+def _opened(part: Part | None, stored: dict[str, NDArray[Any]], name: str, blocks: int) -> Any:
+    """A block's scales, zero points or minima ``[rows, blocks]``: numbers, or the codes of them."""
+    if part is None:
+        return None
+    codes = part if isinstance(part, Codes) else getattr(part, "codes", None)
+    data = stored[name if isinstance(part, Codes | Floats) else f"{name}.codes"]
+    return data if codes is None else packing.unpack(data, codes.bits, blocks, signed=codes.signed)
 
 
 def _turned(rows: NDArray[Any] | None) -> Any:
@@ -175,28 +218,47 @@ def _planes(source: TensorSource) -> tuple[Affine | ScaleMin, dict[str, NDArray[
     layout: Layout | None = record.layout
     stored = {name: source.stored_rows(name, 0, source.rows) for name in source.plane_names}
     if isinstance(layout, RawBlocks):
-        scheme = registry().for_record(record)
-        same, raw = scheme.equivalent(), scheme.layout()
-        if same is None or not isinstance(raw, RawBlocks):
+        same = _same_planes(registry().for_record(record), stored["blocks"])
+        if same is None:
             return None
-        layout = same.layout
-        data = from_records(same, raw, layout, stored["blocks"])
+        layout, data = same
         stored = {p.name: plane_rows(p, data[p.name], source.rows, source.cols) for p in planes(layout)}
     return (layout, stored) if _is_linear(layout, source.cols) else None  # type: ignore[return-value]
 
 
+def _same_planes(
+    scheme: Scheme, records: NDArray[np.uint8]
+) -> tuple[Vocabulary, dict[str, NDArray[np.uint8]]] | None:
+    """A layout that means the same as a scheme's raw blocks, and each plane's bytes."""
+    raw, same = scheme.layout(), scheme.equivalent()
+    assert isinstance(raw, RawBlocks)
+    if same is not None:
+        return same.layout, from_records(same, raw, same.layout, records)
+    found = scheme.as_planes(Record(raw).opened(records.reshape(-1, raw.size)))
+    if found is None:
+        return None
+    layout, items = found
+    return layout, {p.name: _bytes(p.item, items[p.name]) for p in planes(layout)}
+
+
+def _bytes(kind: Leaf, items: NDArray[Any]) -> NDArray[np.uint8]:
+    """Items as a plane's bytes; those of a superblock fill whole bytes."""
+    if isinstance(kind, Codes):
+        return packing.pack(items, kind.bits).reshape(-1)
+    return np.ascontiguousarray(items).view(np.uint8).reshape(-1)
+
+
 def _is_linear(layout: Vocabulary | None, cols: int) -> bool:
-    """Whether whole blocks of whole words make up a row, and scales and minima are plain numbers."""
-    if not isinstance(layout, Affine | ScaleMin) or cols % layout.block or layout.block % 16:
+    """Whether whole blocks of whole words make up a row, and scales and minima are numbers or multiples."""
+    if not isinstance(layout, Affine | ScaleMin) or cols % block_size(layout) or layout.block % 16:
         return False
-    floats = [layout.scale, layout.min] if isinstance(layout, ScaleMin) else [layout.scale]
-    zero = layout.zero_point if isinstance(layout, Affine) else None
-    return all(isinstance(part, Floats) for part in floats) and not isinstance(zero, Vocabulary)
+    if isinstance(layout, ScaleMin):
+        return _is_plain(layout.scale) and _is_plain(layout.min)
+    return _is_plain(layout.scale) and not isinstance(layout.zero_point, Vocabulary)
 
 
-def _zeros(layout: Affine | ScaleMin, stored: dict[str, NDArray[Any]], cols: int) -> Any:
-    """Zero points ``[rows, blocks]``, or None."""
-    zeros = stored.get("zero_points")
-    if zeros is not None and isinstance(layout, Affine) and isinstance(kind := layout.zero_point, Codes):
-        zeros = packing.unpack(zeros, kind.bits, cols // layout.block, signed=kind.signed)
-    return zeros
+def _is_plain(part: Part) -> bool:
+    """Whether these are numbers, or codes times numbers."""
+    if isinstance(part, Affine):
+        return part.zero_point is None and isinstance(part.scale, Floats)
+    return isinstance(part, Floats)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
 from typing import Any, Literal
 
 import jax
@@ -84,8 +85,9 @@ class Weights:
         plain: list[Parameter] = []
         for parameter in wanted:
             parts = [] if parameter.exact or len(parameter.shape) != 2 else self._packed_parts(parameter)
-            if parts and len({part.form for part in parts}) == 1:
-                found[parameter.name] = jax.tree.map(jax.device_put, joined(parts))
+            if parts:
+                groups = tuple(joined(list(same)) for _, same in groupby(parts, lambda part: part.form))
+                found[parameter.name] = jax.tree.map(jax.device_put, groups)
             else:
                 plain.append(parameter)
         return {**found, **self._read(plain)}

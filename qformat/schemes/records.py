@@ -37,6 +37,14 @@ class Record:
             records[section.name] = part.reshape(-1).view(_whole(section))
         return data
 
+    def opened(self, records: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Records ``[n, size]`` as sections ``[n, count]``."""
+        rows = np.ascontiguousarray(records).reshape(-1).view(self.dtype)
+        return {
+            s.name: np.ascontiguousarray(rows[s.name]).view(dtypes.numpy_dtype(s.dtype)).reshape(-1, s.count)
+            for s in self.sections
+        }
+
     def split(self, records: NDArray[np.uint8], room: int) -> dict[str, NDArray[Any]]:
         """Records ``[n, size]`` as aligned sections ``[room, count]``, in this thread's buffers.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qformat.blocks.decode import decode_blocks
 from qformat.blocks.equivalent import Equivalent
-from qformat.blocks.layout import Layout, bits_per_weight, block_size
+from qformat.blocks.layout import Layout, Vocabulary, bits_per_weight, block_size
 from qformat.errors import SchemeError
 
 if TYPE_CHECKING:
@@ -99,6 +99,17 @@ class Scheme:
 
         Tensors are then re-packed between the two without being quantized again.
         """
+        return None
+
+    def as_planes(
+        self, sections: Mapping[str, NDArray[Any]]
+    ) -> tuple[Vocabulary, dict[str, NDArray[Any]]] | None:
+        """Of raw blocks: a layout of planes that decodes to the same bits, and their items.
+
+        ``sections`` are a record's (`qformat.blocks.layout.sections`), ``[n, count]``; items are
+        ``[n, items per block]``, in NumPy. Matrices then stay quantized in memory while text is made.
+        """
+        del sections
         return None
 
     # --- what follows from the above --------------------------------------------------------

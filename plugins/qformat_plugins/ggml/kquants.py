@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Field
+from qformat_plugins.ggml import superblocks
 from qformat_plugins.ggml.base import (
     WeightedBlocks,
     bytewise,
@@ -16,6 +17,7 @@ from qformat_plugins.ggml.base import (
     spread,
     stretches,
 )
+from qformat_plugins.ggml.superblocks import Planes, Sections
 
 
 class EightSubBlocks(WeightedBlocks):
@@ -127,6 +129,9 @@ class Q4_K(EightSubBlocks):  # noqa: N801
         bytewise("qs.high", 16, 128, at=4, bits=4),
     )
 
+    def as_planes(self, sections: Sections) -> Planes:
+        return superblocks.q4_k(sections)
+
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         sections, codes = self.search(blocks, weights)
         return sections | {"qs": gathered(codes, 4, 32)}
@@ -160,6 +165,9 @@ class Q5_K(EightSubBlocks):  # noqa: N801
         bytewise("qs.low", 48, 128, bits=4),
         bytewise("qs.high", 48, 128, at=4, bits=4),
     )
+
+    def as_planes(self, sections: Sections) -> Planes:
+        return superblocks.q5_k(sections)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         sections, codes = self.search(blocks, weights)
@@ -197,6 +205,9 @@ class Q6_K(WeightedBlocks):  # noqa: N801
         Field("scales", 192 * 8, 8, 16, "int"),
         f16("d", 208),
     )
+
+    def as_planes(self, sections: Sections) -> Planes:
+        return superblocks.q6_k(sections)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         import jax.numpy as jnp

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qformat_plugins.ggml import superblocks
 from qformat_plugins.ggml.base import (
     WeightedBlocks,
     bytewise,
@@ -15,6 +16,7 @@ from qformat_plugins.ggml.base import (
     scaled,
     spread,
 )
+from qformat_plugins.ggml.superblocks import Planes, Sections
 
 
 class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
@@ -41,6 +43,9 @@ class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
         f16("d", 80),
         f16("dmin", 82),
     )
+
+    def as_planes(self, sections: Sections) -> Planes:
+        return superblocks.q2_k(sections)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         import jax.numpy as jnp
@@ -107,6 +112,9 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         *(bytewise(f"scales.high_{4 * s}", 104, 4, at=2 * s, bits=2) for s in range(4)),
         f16("d", 108),
     )
+
+    def as_planes(self, sections: Sections) -> Planes:
+        return superblocks.q3_k(sections)
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         import jax.numpy as jnp

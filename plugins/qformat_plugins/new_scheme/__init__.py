@@ -74,9 +74,9 @@ def write(name: str, into: Path) -> Path:
 
 def _rendered(name: str) -> dict[str, str]:
     """The package's files by their names."""
-    from importlib.metadata import version
-
     import jinja2
+
+    from qformat.version import VERSION
 
     module = name.replace("-", "_")
     words = {
@@ -84,7 +84,7 @@ def _rendered(name: str) -> dict[str, str]:
         "module": module,
         "kind": "".join(part.capitalize() for part in module.split("_")),
         "api": API_VERSION,
-        "version": version("qformat"),
+        "version": VERSION,
     }
     loader = jinja2.FileSystemLoader(TEMPLATE)
     environment = jinja2.Environment(  # noqa: S701  Python and TOML, not HTML

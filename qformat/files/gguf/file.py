@@ -19,6 +19,7 @@ from qformat.files.gguf.entries import Placed
 from qformat.files.gguf.header import Header
 from qformat.files.gguf.place import notes, place
 from qformat.files.mapping import Map
+from qformat.version import VERSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,14 +106,7 @@ def _describe(placed: Placed, path: Path) -> TensorInfo:
 @functools.cache
 def scheme(name: str, size: int, block: int) -> SchemeRecord:
     """How a ggml type is recorded: raw blocks, which only a plugin of that name decodes."""
-    return SchemeRecord(name, 1, {}, _provider(), RawBlocks(size=size, block=block))
-
-
-@functools.cache
-def _provider() -> Provider:
-    from importlib.metadata import version
-
-    return Provider("qformat", version("qformat"))
+    return SchemeRecord(name, 1, {}, Provider("qformat", VERSION), RawBlocks(size=size, block=block))
 
 
 def _unknown(placed: Placed) -> SchemeRecord | None:

@@ -74,13 +74,9 @@ class EightSubBlocks(WeightedBlocks):
 
     def scales(self, planes: Mapping[str, Any]) -> tuple[Any, Any]:
         """Scales and minima ``[n, 8]``."""
-        import jax.numpy as jnp
-
         from qformat.schemes.numerics import materialized
 
-        scale, low, both = (planes["scales"][:, i : i + 4] for i in (0, 4, 8))
-        scales = jnp.concatenate([scale & 63, (both & 15) | (scale >> 6 << 4)], axis=1)
-        mins = jnp.concatenate([low & 63, (both >> 4) | (low >> 6 << 4)], axis=1)
+        scales, mins = superblocks.twelve(planes["scales"])
         found = materialized(floats(planes["d"]) * floats(scales), floats(planes["dmin"]) * floats(mins))
         return found[0], found[1]
 

@@ -49,10 +49,15 @@ def above_minimum(
 
 def eight(codes: NDArray[Any], bits: int, of: Sections) -> Planes:
     """Q4_K and Q5_K, whose scales and minima fill twelve bytes."""
-    scale, low, both = (of["scales"][:, i : i + 4] for i in (0, 4, 8))
-    scales = np.concatenate([scale & 63, (both & 15) | (scale >> 6 << 4)], axis=1)
-    mins = np.concatenate([low & 63, (both >> 4) | (low >> 6 << 4)], axis=1)
-    return above_minimum(codes, bits, scales, mins, 6, of)
+    return above_minimum(codes, bits, *twelve(of["scales"]), 6, of)
+
+
+def twelve(section: Any) -> tuple[Any, Any]:
+    """The 6-bit scales and minima ``[n, 8]`` of twelve bytes, in NumPy or JAX."""
+    scale, low, both = (section[:, i : i + 4] for i in (0, 4, 8))
+    join = section.__array_namespace__().concat
+    scales = join([scale & 63, (both & 15) | (scale >> 6 << 4)], axis=1)
+    return scales, join([low & 63, (both >> 4) | (low >> 6 << 4)], axis=1)
 
 
 def q2_k(of: Sections) -> Planes:

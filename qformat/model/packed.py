@@ -120,10 +120,7 @@ def _block(weight: Packed, block: Any, x: Any, total: Any) -> Any:
 
 def _numbers(values: Any, units: Any, block: Any) -> Any:
     """A block's scales, zero points or minima, in float32."""
-    found = _at(values, block)
-    if jnp.issubdtype(found.dtype, jnp.integer):
-        found = found.astype(jnp.int32)  # in one step XLA's conversion of bytes is slow
-    found = found.astype(jnp.float32)
+    found = _at(values, block).astype(jnp.float32)
     if units is None:
         return found
     return found * _at(units, block // (len(values) // len(units))).astype(jnp.float32)

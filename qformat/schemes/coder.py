@@ -62,14 +62,14 @@ def encode_tile(
         values = values.view(np.uint16)
     blocks, mask = _fill(kern, values)
     spread = _weights(kern, values, dtype, weights) if weights is not None and kern.scheme.weighted else None
-    items, sums, finite = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
-    if not finite:
+    found = kern.encode(blocks, dtype, mask=mask, weights=spread, figures=figures)
+    if not found.finite:
         _refuse_values(values, dtype)
-    count = rows * -(-cols // kern.block)
-    _check_planes(kern, items, count, values, dtype)
+    count, sums = rows * -(-cols // kern.block), found.sums
+    _check_floats(kern, {name: array[:count] for name, array in found.floats.items()}, values, dtype)
     if sums is not None and not np.isfinite(sums.value2 + sums.error2):
-        sums = _exact_sums(kern, items, blocks, dtype, mask)
-    used = {name: array[:count] for name, array in items.items()}
+        sums = _exact_sums(kern, found.planes, blocks, dtype, mask)
+    used = {name: array[:count] for name, array in found.planes.items()}
     return _stored(kern, used, rows, cols, out), sums or Sums()
 
 
@@ -132,9 +132,6 @@ def _stored(
     out: Mapping[str, NDArray[np.uint8]] | None,
 ) -> Mapping[str, NDArray[np.uint8]]:
     """A tile's items as each plane's bytes."""
-    if kern.record is not None:
-        (plane,) = kern.planes
-        return {plane.name: kern.record.join(items, None if out is None else out[plane.name])}
     found = {p.name: _store(p, items[p.name], rows, cols, kern.block) for p in kern.planes}
     if out is None:
         return found
@@ -169,14 +166,10 @@ def _pack(codes: NDArray[Any], width: int) -> NDArray[np.uint8]:
     return (pairs & 0xF | pairs >> 4 & 0xF0).astype(np.uint8)
 
 
-def _check_planes(
-    kern: Kernel, items: Mapping[str, NDArray[Any]], count: int, values: NDArray[Any], dtype: str
+def _check_floats(
+    kern: Kernel, floats: Mapping[str, NDArray[Any]], values: NDArray[Any], dtype: str
 ) -> None:
-    """Refuse scales that overflowed, in planes of floats and in the records of raw blocks."""
-    if kern.record is not None:
-        floats = {s.name: items[s.name][:count] for s in kern.record.sections if s.dtype in dtypes.FLOATS}
-    else:
-        floats = {p.name: items[p.name][:count] for p in kern.planes if isinstance(p.item, Floats)}
+    """Refuse scales and the like that overflowed."""
     for name, numbers in floats.items():
         if not _all_finite(numbers):
             _refuse_values(values, dtype)
@@ -213,8 +206,6 @@ def _exact_sums(
 ) -> Sums:
     """The sums in float64, for values whose squares pass float32."""
     numbers = blocks.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else blocks
-    if kern.record is not None:
-        items = {"blocks": kern.record.join(items).reshape(-1, kern.record.size)}
     decoded = kern.decode(items).astype(np.float64)
     values = numbers.astype(np.float64)
     if mask is not None:
@@ -266,7 +257,7 @@ def _items(kern: Kernel, plane: Plane, part: NDArray[Any], tile: Tile, count: in
         used[:, part.shape[1] :] = 0
         return out
     opened = unpack_plane(plane, part, tile.cols, kern.block)
-    if isinstance(plane.item, RawBlocks):
+    if count == kern.room(count) and opened.flags.c_contiguous and opened.ctypes.data % ALIGN == 0:
         return opened
     out = scratch(plane.name, (kern.room(count), opened.shape[1]), opened.dtype)
     out[:count] = opened

@@ -13,6 +13,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,16 @@ def compiler_options() -> dict[str, bool | int | str]:
     return options
 
 
-def jit(function: Callable[..., Any], *, static: tuple[str, ...] = ()) -> Any:
-    """Jit with the options that every kernel shares."""
-    return jax.jit(function, static_argnames=static, compiler_options=compiler_options())
+def jit(function: Callable[..., Any], *, static: tuple[str, ...] = (), short_loops: bool = False) -> Any:
+    """Jit with the options that every kernel shares.
+
+    LLVM writes loops over few elements out before it looks for what to vectorize, and then finds nothing:
+    with ``short_loops`` it keeps those of 32 and more. That suits decoders; a search is slower with it.
+    """
+    options = compiler_options()
+    if short_loops:
+        options["xla_backend_optimization_level"] = 2
+    return jax.jit(function, static_argnames=static, compiler_options=options)
 
 
 def widen(raw: Any, dtype: str) -> Any:
@@ -245,6 +253,24 @@ def _types(layout: Layout) -> dict[str, tuple[np.dtype[Any], int]]:
     return found
 
 
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    return any(dtypes.numpy_dtype(name) == dtype for name in dtypes.FLOATS)
+
+
+@dataclass(frozen=True)
+class EncodedTile:
+    """What an encoder made of a tile.
+
+    ``planes`` are as they are stored, ``floats`` the scales and the like within them. ``sums`` are there if
+    they were wanted. Whether all values are ``finite`` is true of a scheme whose floats show that.
+    """
+
+    planes: dict[str, NDArray[Any]]
+    floats: dict[str, NDArray[Any]]
+    sums: Sums | None
+    finite: bool
+
+
 class Kernel:
     """The compiled encoder and decoder of one scheme.
 
@@ -261,6 +287,7 @@ class Kernel:
         self.record = Record(self.layout) if isinstance(self.layout, RawBlocks) else None
         self.block = block_size(self.layout)
         self.types = _types(self.layout)
+        self.floats = tuple(name for name, (dtype, _) in self.types.items() if _is_float(dtype))
         self.blocks = max(8, TILE // self.block // 8 * 8)
         self.decode_blocks = self.blocks
         if self.record and self.block >= 256 and scheme.weighted:
@@ -268,7 +295,7 @@ class Kernel:
             # quick beside a call's own cost.
             self.blocks = max(8, self.blocks // 8)
         self._encode = jit(self._encode_tile, static=("dtype", "figures"))
-        self._decode = jit(self._decode_tile, static=("dtype",))
+        self._decode = jit(self._decode_tile, static=("dtype",), short_loops=True)
 
     def encode(
         self,
@@ -278,38 +305,33 @@ class Kernel:
         mask: NDArray[np.bool_] | None = None,
         weights: NDArray[np.float32] | None = None,
         figures: bool = False,
-    ) -> tuple[dict[str, NDArray[Any]], Sums | None, bool]:
-        """Encode a full tile ``[blocks, block]``; elements where ``mask`` is false are not measured.
-
-        Returns the planes (of raw blocks: the sections), the sums if ``figures``, and whether all values
-        are finite; true for a scheme whose planes show that.
-        """
+    ) -> EncodedTile:
+        """Encode a full tile ``[blocks, block]``; elements where ``mask`` is false are not measured."""
         if dtype == "F16":
             values, dtype = _widening()(values), "F32"
-        items, sums, peaks = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
-        out = {name: np.asarray(array) for name, array in items.items()}
+        found = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
+        planes, within, sums, peaks = found
+        planes = {name: np.asarray(array) for name, array in planes.items()}
+        floats = planes | {name: np.asarray(array) for name, array in within.items()}
         measured = None if sums is None else _total(sums)
         finite = peaks is None or bool(np.asarray(peaks).max() < INFINITY[dtype])
-        return out, measured, finite
+        return EncodedTile(planes, {name: floats[name] for name in self.floats}, measured, finite)
 
     def room(self, count: int) -> int:
         """How many blocks a tile to decode has that holds ``count``: one of a few sizes."""
         return next(size for size in (FEW, self.blocks, self.decode_blocks) if count <= size)
 
     def decode(self, items: Items, dtype: str = "F32") -> NDArray[Any]:
-        """Decode a full tile of planes to ``[blocks, block]``; raw blocks may be fewer.
+        """Decode a full tile of planes to ``[blocks, block]``.
 
         ``dtype`` is F32 or BF16, to which the float32 results are rounded.
         """
-        parts = dict(items)
-        if self.record:
-            parts = self.record.split(items["blocks"], self.room(len(items["blocks"])))
-        found = np.asarray(self._decode(parts, NO_FLOOR, dtype=dtype))
+        found = np.asarray(self._decode(dict(items), NO_FLOOR, dtype=dtype))
         return found.view(dtypes.numpy_dtype(dtype))
 
     def _encode_tile(
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
-    ) -> tuple[dict[str, Any], Any, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
         values = widen(raw, dtype)
         peaks = None if self.scheme.bad_values_show and weights is None else _peaks(raw)
         items = self._encoded(values, weights)
@@ -319,7 +341,10 @@ class Kernel:
             items = dict(zip(names, materialized(*arrays), strict=True))
             decoded = self.scheme.decode(items, _uncontracted(floor))
             sums = _sums(values, decoded, mask)
-        return {k: self._packed(k, a) for k, a in items.items()}, sums, peaks
+        if self.record is not None:
+            floats = {name: items[name] for name in self.floats}
+            return {"blocks": self.record.join(items)}, floats, sums, peaks
+        return {k: self._packed(k, a) for k, a in items.items()}, {}, sums, peaks
 
     def _encoded(self, values: Any, weights: Any) -> dict[str, Any]:
         """What the scheme's own encoder gives, each array in its plane's type and shape."""
@@ -344,11 +369,11 @@ class Kernel:
         return array.astype(dtype)
 
     def _packed(self, name: str, array: Any) -> Any:
-        bits = None if self.record else _in_kernel(name, self.layout)
+        bits = _in_kernel(name, self.layout)
         return array if bits is None else pack(array, bits)
 
     def _decode_tile(self, items: dict[str, Any], floor: Any, *, dtype: str) -> Any:
-        opened = dict(items)
+        opened = dict(items) if self.record is None else self.record.split(items["blocks"])
         for plane in self.planes if self.record is None else ():
             bits = _in_kernel(plane.name, self.layout)
             if bits is not None and isinstance(plane.item, Codes):

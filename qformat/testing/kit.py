@@ -225,7 +225,7 @@ class SchemeTests:
         kern = kernel(scheme)
         shape = (kern.blocks, kern.block)
         values, important = weights(6, shape), material.importance(7, shape)
-        plain, heeded = kern.encode(values)[0], kern.encode(values, weights=important)[0]
+        plain, heeded = kern.encode(values).planes, kern.encode(values, weights=important).planes
         differ = any(not np.array_equal(plain[name], heeded[name]) for name in plain)
         assert differ == scheme.weighted, (
             "`encode` heeds its weights: say `weighted = True`, or it never gets any"

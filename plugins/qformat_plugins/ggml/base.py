@@ -102,6 +102,21 @@ def spread(data: Any, bits: int, span: int) -> Any:
     return materialized(jnp.stack(parts, axis=2))[0]
 
 
+def nibbles(data: Any) -> Any:
+    """`spread` for rows of nibbles: ``[n, span]`` bytes, all low halves and then all high ones.
+
+    Padded on both sides the bytes are rows of the result's length, of which XLA makes one vector loop with
+    whatever comes next; a concatenation would branch at each element.
+    """
+    import jax.numpy as jnp
+    from jax import lax
+
+    n, span = data.shape
+    places = lax.broadcasted_iota(jnp.int32, (n, 2 * span), 1)
+    low, high = jnp.pad(data, ((0, 0), (0, span))), jnp.pad(data, ((0, 0), (span, 0)))
+    return jnp.where(places < span, low & 15, high >> 4)
+
+
 def stretches(data: Any, bits: int, span: int) -> list[Any]:
     """The codes of `spread`, each place in a byte on its own: ``8 / bits`` times int32 ``[n, rows, span]``.
 

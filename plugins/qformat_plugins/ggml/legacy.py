@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Affine, Codes, Equivalent, Field, Floats, ScaleMin
-from qformat_plugins.ggml.base import Ggml, WeightedRows, bytewise, f16, floats, gathered, scaled, spread
+from qformat_plugins.ggml.base import Ggml, WeightedRows, bytewise, f16, floats, gathered, nibbles, scaled
 
 # The fields of a code's bits, lowest first.
 CODES = {4: (("qs.low", "qs.high"),), 5: (("qs.low", "qs.high"), ("qh",))}
@@ -89,14 +89,7 @@ class Symmetric(WeightedRows):
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product
-        import jax.numpy as jnp
-
-        scales = floats(planes["d"])
-        if self.bits == 4:
-            pairs = planes["qs"].astype(jnp.int32)
-            return jnp.concatenate([floats(half - 8) * scales for half in (pairs & 15, pairs >> 4)], axis=1)
-        codes = _opened(planes, self.bits).astype(jnp.int8) - jnp.int8(2 ** (self.bits - 1))
-        return scaled(codes, scales)
+        return scaled(_opened(planes, self.bits) - 2 ** (self.bits - 1), floats(planes["d"]))
 
 
 class Q4_0(Symmetric):  # noqa: N801
@@ -236,12 +229,13 @@ def _codes(codes: Any, bits: int) -> dict[str, Any]:
 
 
 def _opened(planes: Mapping[str, Any], bits: int) -> Any:
+    """Codes as int32 ``[n, 32]``."""
     import jax.numpy as jnp
     from jax import lax
 
-    codes = spread(planes["qs"], 4, 16).reshape(-1, 32)
+    codes = nibbles(planes["qs"].astype(jnp.int32))
     if bits == 4:
         return codes
-    high = lax.bitcast_convert_type(planes["qh"].reshape(-1, 4), jnp.uint32)[:, None]
-    places = jnp.arange(32, dtype=jnp.uint32)
-    return codes | ((high >> places) & 1).astype(jnp.uint8) << 4
+    high = lax.bitcast_convert_type(planes["qh"].reshape(-1, 4), jnp.int32)[:, None]
+    places = lax.broadcasted_iota(jnp.int32, codes.shape, 1)
+    return codes | ((high >> places) & 1) << 4

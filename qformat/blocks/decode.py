@@ -45,19 +45,29 @@ def _flush(array: Any) -> Any:
     return np.where(np.abs(array) < _SMALLEST_NORMAL, np.float32(0), array)
 
 
+def _entries(table: NDArray[np.float32], codes: Any) -> Any:
+    xp = codes.__array_namespace__()
+    return xp.asarray(table)[codes.astype(xp.int32)]
+
+
 def decode_blocks(
-    layout: Layout, items: Mapping[str, Any], *, product: Hook = _same, result: Hook = _same
+    layout: Layout,
+    items: Mapping[str, Any],
+    *,
+    product: Hook = _same,
+    result: Hook = _same,
+    look_up: Callable[[NDArray[np.float32], Any], Any] = _entries,
 ) -> Any:
     """Decode a batch of blocks to float32 ``[n, block]``.
 
     ``items`` has per plane an array ``[n, items per block]``: integers for codes, floats for
     floats. Works on NumPy and JAX arrays alike. ``product`` is called on each product that
     something is added to (a compiler that would join both into one rounding can be stopped
-    there), ``result`` on all other float32 values.
+    there), ``result`` on all other float32 values, ``look_up`` to get entries of a table for codes.
     """
     if isinstance(layout, RawBlocks):
         raise SchemeError("raw blocks are decoded by their scheme's plugin, not by the descriptor")
-    return _Decoder(items, product, result).values(layout, "")
+    return _Decoder(items, product, result, look_up).values(layout, "")
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class _Decoder:
     items: Mapping[str, Any]
     product: Hook
     result: Hook
+    look_up: Callable[[NDArray[np.float32], Any], Any]
 
     def values(self, node: Vocabulary, prefix: str) -> Any:
         codes = self.items[prefix + "codes"]
@@ -74,8 +85,7 @@ class _Decoder:
         scale = self.part(node.scale, prefix, "scales", xp)
         match node:
             case Codebook(table=table):
-                entry = xp.asarray(self.flushed(table))[codes.astype(xp.int32)]
-                values = self.result(scale * entry)
+                values = self.result(scale * self.look_up(self.flushed(table), codes))
             case ScaleMin(min=low):
                 product = self.product(scale * codes.astype(xp.float32))
                 values = self.result(product + self.part(low, prefix, "mins", xp))

@@ -166,9 +166,7 @@ def _pack(codes: NDArray[Any], width: int) -> NDArray[np.uint8]:
     return (pairs & 0xF | pairs >> 4 & 0xF0).astype(np.uint8)
 
 
-def _check_floats(
-    kern: Kernel, floats: Mapping[str, NDArray[Any]], values: NDArray[Any], dtype: str
-) -> None:
+def _check_floats(kern: Kernel, floats: Mapping[str, NDArray[Any]], values: NDArray[Any], dtype: str) -> None:
     """Refuse scales and the like that overflowed."""
     for name, numbers in floats.items():
         if not _all_finite(numbers):

@@ -160,7 +160,9 @@ def unpack(data: Any, bits: int, *, signed: bool) -> Any:
     n, size = data.shape
     if bits == 8:
         return lax.bitcast_convert_type(data, jnp.int8) if signed else data
-    if 8 % bits == 0:
+    if bits == 4:
+        codes = _nibbles(data)
+    elif 8 % bits == 0:
         shifts = jnp.arange(0, 8, bits, dtype=jnp.uint8)
         codes = (data[:, :, None] >> shifts) & jnp.uint8((1 << bits) - 1)
         codes = codes.reshape(n, size * 8 // bits)
@@ -171,6 +173,14 @@ def unpack(data: Any, bits: int, *, signed: bool) -> Any:
         return codes
     sign = jnp.uint8(1 << bits - 1)
     return lax.bitcast_convert_type((codes ^ sign) - sign, jnp.int8)
+
+
+def _nibbles(data: Any) -> Any:
+    """Bytes ``[n, m]`` (m even) to their halves ``[n, 2 * m]``, low ones first; two bytes become a word."""
+    words = lax.bitcast_convert_type(data.reshape(-1, 2), jnp.uint16).astype(jnp.uint32)
+    words = (words | (words << 8)) & 0x00FF00FF
+    (words,) = materialized((words | (words << 4)) & 0x0F0F0F0F)
+    return materialized(lax.bitcast_convert_type(words, jnp.uint8))[0].reshape(len(data), -1)
 
 
 def _code(groups: Any, j: int, bits: int) -> Any:

@@ -10,9 +10,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from numpy.typing import NDArray
 
 _MAGNITUDE = 0x7FFFFFFF
 _LANES = 8
+_CHOSEN = 16
 # 1.5 * 2**23: a float32 added to it keeps no fraction, and its low bits are the rounded integer.
 _INTEGERS = 12582912.0
 
@@ -82,6 +84,22 @@ def _folded(
         words = lax.reduce(lanes, limits, join, (len(rows),))
     first, second = lax.reduce(words, limits, join, (len(rows),))
     return first[..., None], second[..., None]
+
+
+def looked_up(table: NDArray[Any], codes: Any) -> Any:
+    """Entries of a table for codes of any integer type.
+
+    Of up to 16 entries halves are chosen from bit by bit, which becomes a vector loop; entries of a longer
+    table are fetched one at a time.
+    """
+    if len(table) > _CHOSEN:
+        return jnp.asarray(table)[codes.astype(jnp.int32)]
+    found = [jnp.asarray(entry) for entry in table]
+    for bit in range((len(table) - 1).bit_length()):
+        upper = (codes >> bit) & 1 != 0
+        found.extend(found[-1:] * (len(found) % 2))
+        found = [jnp.where(upper, b, a) for a, b in zip(found[::2], found[1::2], strict=True)]
+    return jnp.broadcast_to(found[0], codes.shape)
 
 
 def rounded(values: Any, low: Any, high: Any) -> Any:

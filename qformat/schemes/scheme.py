@@ -73,7 +73,9 @@ class Scheme:
         ``product`` wraps each product that something is added to, so that the compiler does not
         fuse the two into one rounding.
         """
-        return decode_blocks(self.layout(), planes, product=product)
+        from qformat.schemes.numerics import looked_up
+
+        return decode_blocks(self.layout(), planes, product=product, look_up=looked_up)
 
     def element_weights(
         self, values: NDArray[np.float32], importance: NDArray[np.float32]

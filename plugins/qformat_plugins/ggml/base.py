@@ -155,7 +155,17 @@ def floats(halves: Any) -> Any:
     return halves.astype(jnp.float32)
 
 
-def lowered(values: Any, mins: Any) -> Any:
-    """Values ``[n, 256]`` minus one minimum ``[n, groups]`` per group."""
-    n, groups = mins.shape
-    return (values.reshape(n, groups, -1) - mins[:, :, None]).reshape(n, -1)
+def of_halves(groups: Any, j: int) -> Any:
+    """Of numbers ``[n, 16]``, one for 16 elements, those of elements 32j … 32j + 31: ``[n, 32]``."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    places = lax.broadcasted_iota(jnp.int32, (groups.shape[0], 32), 1)
+    return jnp.where(places < 16, groups[:, 2 * j : 2 * j + 1], groups[:, 2 * j + 1 : 2 * j + 2])
+
+
+def stacked(parts: list[Any]) -> Any:
+    """Parts ``[n, 32]`` of superblocks side by side: ``[n, 256]``."""
+    import jax.numpy as jnp
+
+    return jnp.stack(parts, axis=1).reshape(-1, 256)

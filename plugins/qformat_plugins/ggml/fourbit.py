@@ -59,7 +59,7 @@ class IQ4_NL(WeightedBlocks):  # noqa: N801  the names are ggml's
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product
-        return scaled(looked_up(planes["qs"], NONLINEAR), floats(planes["d"]))
+        return scaled(entries(planes["qs"], NONLINEAR), floats(planes["d"]))
 
 
 class IQ4_XS(WeightedBlocks):  # noqa: N801
@@ -122,7 +122,7 @@ class IQ4_XS(WeightedBlocks):  # noqa: N801
         high = ((planes["scales_h"][:, :, None] >> shifts) & 3).reshape(-1, 8)
         steps = (low | (high << 4)).astype(jnp.int8) - jnp.int8(32)
         (scales,) = materialized(floats(planes["d"]) * floats(steps))
-        return scaled(looked_up(planes["qs"], NONLINEAR), scales)
+        return scaled(entries(planes["qs"], NONLINEAR), scales)
 
 
 class MXFP4(Ggml):
@@ -170,7 +170,7 @@ class MXFP4(Ggml):
 
         # A quarter first for the two lowest exponents, whose powers alone are below 2**-126.
         quarter = jnp.where(planes["e"] < 2, jnp.float32(0.25), jnp.float32(1))
-        steps = scaled(looked_up(planes["qs"], E2M1_DOUBLED), quarter)
+        steps = scaled(entries(planes["qs"], E2M1_DOUBLED), quarter)
         return scaled(steps, half_power(jnp.where(planes["e"] < 2, planes["e"] + 2, planes["e"])))
 
 
@@ -207,7 +207,7 @@ class NVFP4(DecodeOnly):
         normal = bits_float((exponent + 119) << 23 | fraction << 20)
         scale = jnp.where(exponent == 0, floats(fraction) * jnp.float32(2.0**-10), normal)
         scale = jnp.where((code == 0) | (code == 0x7F), 0, scale)
-        return scaled(looked_up(planes["qs"], E2M1_DOUBLED, span=8), scale)
+        return scaled(entries(planes["qs"], E2M1_DOUBLED, span=8), scale)
 
 
 def _uneven_scales(blocks: Any, weights: Any) -> Any:
@@ -237,22 +237,14 @@ def _floor_log2(values: Any) -> Any:
     return jnp.where(short < half_step, above, above - 1)
 
 
-def looked_up(data: Any, table: tuple[int, ...], span: int = 16) -> Any:
-    """Entries of a table of signed bytes for the nibbles of bytes ``[n, m]``: ``[n, 2 * m]``.
+def entries(data: Any, table: tuple[int, ...], span: int = 16) -> Any:
+    """Entries of a table of signed bytes for the nibbles of bytes ``[n, m]``: ``[n, 2 * m]``."""
+    import numpy as np
 
-    Halves of the table are chosen from bit by bit, 64 codes at a time; entries would be fetched singly.
-    """
-    import jax.numpy as jnp
+    from qformat.schemes.numerics import looked_up, materialized
 
-    from qformat.schemes.numerics import materialized
-
-    codes = nibbles(data.reshape(-1, span))
-    found = [jnp.int8(entry) for entry in table]
-    for bit in range(4):
-        upper = (codes >> bit) & 1 != 0
-        found = [jnp.where(upper, b, a) for a, b in zip(found[::2], found[1::2], strict=True)]
-    (entries,) = materialized(found[0])
-    return entries.reshape(data.shape[0], -1)
+    found = looked_up(np.asarray(table, np.int8), nibbles(data.reshape(-1, span)))
+    return materialized(found)[0].reshape(data.shape[0], -1)
 
 
 def half_power(exponents: Any) -> Any:

@@ -13,8 +13,8 @@ from qformat_plugins.ggml.base import (
     f16,
     floats,
     gathered,
-    scaled,
-    spread,
+    of_halves,
+    stacked,
     stretches,
 )
 from qformat_plugins.ggml.superblocks import Planes, Sections
@@ -64,13 +64,13 @@ class EightSubBlocks(WeightedBlocks):
 
     def values(self, codes: list[Any], planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         """The elements ``[n, 256]`` of codes ``[n, 32]``, one for each sub-block."""
-        import jax.numpy as jnp
-
         scales, mins = self.scales(planes)
-        found = [
-            product(floats(each) * scales[:, j : j + 1]) - mins[:, j : j + 1] for j, each in enumerate(codes)
-        ]
-        return jnp.stack(found, axis=1).reshape(-1, 256)
+        return stacked(
+            [
+                product(floats(each) * scales[:, j : j + 1]) - mins[:, j : j + 1]
+                for j, each in enumerate(codes)
+            ]
+        )
 
     def scales(self, planes: Mapping[str, Any]) -> tuple[Any, Any]:
         """Scales and minima ``[n, 8]``."""
@@ -238,11 +238,14 @@ class Q6_K(WeightedBlocks):  # noqa: N801
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         del product
-        import jax.numpy as jnp
-
         from qformat.schemes.numerics import materialized
 
         (scales,) = materialized(floats(planes["d"]) * floats(planes["scales"]))
-        low = spread(planes["ql"], 4, 64).reshape(-1, 256)
-        high = spread(planes["qh"], 2, 32).reshape(-1, 256)
-        return scaled((low | (high << 4)).astype(jnp.int8) - jnp.int8(32), scales)
+        low, high = stretches(planes["ql"], 4, 32), stretches(planes["qh"], 2, 32)
+        found = []
+        for j in range(8):
+            half, quarter = divmod(j, 4)
+            nibble = low[quarter // 2][:, 2 * half + quarter % 2]
+            codes = (nibble | (high[quarter][:, half] << 4)) - 32
+            found.append(floats(codes) * of_halves(scales, j))
+        return stacked(found)

@@ -12,9 +12,10 @@ from qformat_plugins.ggml.base import (
     f16,
     floats,
     gathered,
-    lowered,
-    scaled,
+    of_halves,
     spread,
+    stacked,
+    stretches,
 )
 from qformat_plugins.ggml.superblocks import Planes, Sections
 
@@ -81,7 +82,13 @@ class Q2_K(WeightedBlocks):  # noqa: N801  the names are ggml's
         scales = floats(planes["d"]) * floats(planes["scales"] & 15)
         mins = floats(planes["dmin"]) * floats(planes["scales"] >> 4)
         scales, mins = materialized(scales, mins)
-        return lowered(product(scaled(spread(planes["qs"], 2, 32), scales)), mins)
+        codes = stretches(planes["qs"], 2, 32)
+        return stacked(
+            [
+                product(floats(codes[j % 4][:, j // 4]) * of_halves(scales, j)) - of_halves(mins, j)
+                for j in range(8)
+            ]
+        )
 
 
 class Q3_K(WeightedBlocks):  # noqa: N801
@@ -180,6 +187,6 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         high = spread(data[:, 8:], 2, 4).reshape(-1, 16)
         steps = (low | (high << 4)).astype(jnp.int8) - jnp.int8(32)
         (scales,) = materialized(floats(planes["d"]) * floats(steps))
-        codes = spread(planes["qs"], 2, 32).reshape(-1, 8, 32)
-        third = spread(planes["hmask"], 1, 32).reshape(-1, 8, 32)
-        return scaled((codes | (third << 2)).astype(jnp.int8) - jnp.int8(4), scales)
+        low, third = stretches(planes["qs"], 2, 32), stretches(planes["hmask"], 1, 32)
+        codes = [(low[j % 4][:, j // 4] | (third[j][:, 0] << 2)) - 4 for j in range(8)]
+        return stacked([floats(each) * of_halves(scales, j) for j, each in enumerate(codes)])

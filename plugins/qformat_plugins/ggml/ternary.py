@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from qformat.schemes import Field
-from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, scaled, spread
+from qformat_plugins.ggml.base import Ggml, bytewise, f16, floats, gathered, scaled, spread, stacked
 
 
 class Ternary(Ggml):
@@ -60,9 +60,14 @@ class TQ1_0(Ternary):  # noqa: N801  the names are ggml's
         del product
         import jax.numpy as jnp
 
-        data = planes["qs"]
-        parts = (_trits(data[:, :32], 5), _trits(data[:, 32:], 5), _trits(planes["qh"], 4))
-        return scaled(jnp.concatenate(parts, axis=1) - jnp.int8(1), floats(planes["d"]))
+        from qformat.schemes.numerics import materialized
+
+        data, scale = planes["qs"], floats(planes["d"])
+        codes = _trits(data[:, :32], 5)
+        short = [*_trits(data[:, 32:], 5), *_trits(planes["qh"], 4)]
+        (rest,) = materialized(jnp.concatenate(short, axis=1).astype(jnp.uint8))
+        codes += [rest[:, i : i + 32].astype(jnp.int32) for i in (0, 32, 64)]
+        return stacked([floats(each - 1) * scale for each in codes])
 
 
 class TQ2_0(Ternary):  # noqa: N801
@@ -107,11 +112,7 @@ def _digits(codes: Any) -> Any:
     return ((value * 256 + 242).astype(jnp.uint32) * jnp.uint32(69043) >> 24).astype(jnp.uint8)
 
 
-def _trits(data: Any, count: int) -> Any:
-    """The first ``count`` codes of each byte ``[n, span]``, one code of all bytes after another."""
-    import jax.numpy as jnp
-
-    powers = jnp.asarray([1, 3, 9, 27, 81][:count], jnp.uint8)[:, None]
-    shifted = data[:, None, :] * powers
-    codes = shifted.astype(jnp.uint16) * jnp.uint16(3) >> jnp.uint16(8)
-    return codes.astype(jnp.int8).reshape(data.shape[0], -1)
+def _trits(data: Any, count: int) -> list[Any]:
+    """The first ``count`` codes of each byte ``[n, span]``, int32: one code of all bytes after another."""
+    whole = data.astype("int32")
+    return [(whole * 3**i & 255) * 3 >> 8 for i in range(count)]

@@ -4,8 +4,8 @@
 
 From records in memory to float32: tile by tile, as a conversion, a comparison or a forward pass takes them
 (a tile is used while it is in the cache), and into an array that is there, where memory is the limit.
-gguf-py makes a new array, for it has no other way, and works in one thread, as it does. By default the size is
-that of the largest matrices of a model with 8 billion parameters.
+gguf-py makes a new array, for it has no other way, and works in one thread, as it does. The size is that of
+the largest matrices of a model with 8 billion parameters.
 """
 
 from __future__ import annotations

@@ -81,26 +81,26 @@ _configure()
 _keep_memory()
 
 
-def compiler_options() -> dict[str, bool | int | str]:
-    """Options for every kernel: a rounding to f16 that is written stays, vectors are wide."""
+def compiler_options(*, short_loops: bool = False) -> dict[str, bool | int | str]:
+    """Options for every kernel: a rounding to f16 that is written stays, vectors are wide.
+
+    LLVM writes loops over few elements out before it looks for what to vectorize, and then finds nothing:
+    with ``short_loops`` it keeps those of 32 and more. That suits decoders; a search is slower with it.
+    """
     options: dict[str, bool | int | str] = {"xla_allow_excess_precision": False}
     if jax.default_backend() == "cpu":
         options["xla_cpu_prefer_vector_width"] = 512
         # Calls come from our own threads, one for each core. XLA would split every loop among its own
         # threads, too, and for each of a kernel's many short loops wait for them to wake up.
         options["xla_disable_hlo_passes"] = "cpu-parallel-task-assigner"
+        if short_loops:
+            options["xla_backend_optimization_level"] = 2
     return options
 
 
 def jit(function: Callable[..., Any], *, static: tuple[str, ...] = (), short_loops: bool = False) -> Any:
-    """Jit with the options that every kernel shares.
-
-    LLVM writes loops over few elements out before it looks for what to vectorize, and then finds nothing:
-    with ``short_loops`` it keeps those of 32 and more. That suits decoders; a search is slower with it.
-    """
-    options = compiler_options()
-    if short_loops:
-        options["xla_backend_optimization_level"] = 2
+    """Jit with the options that every kernel shares."""
+    options = compiler_options(short_loops=short_loops)
     return jax.jit(function, static_argnames=static, compiler_options=options)
 
 
@@ -284,10 +284,9 @@ class EncodedTile:
 class Kernel:
     """The compiled encoder and decoder of one scheme.
 
-    Arrays hold up to ``blocks`` blocks, in float32 or the dtype of the source, and ``decode_blocks`` to be
-    decoded. Planes of element
-    codes go in and out packed (``[n, block * bits / 8]`` bytes), all others as items
-    ``[n, items per block]``.
+    Arrays to encode hold ``blocks`` blocks, in float32 or the dtype of the source; to be decoded they hold
+    up to ``decode_blocks``. Planes of element codes go in and out packed (``[n, block * bits / 8]`` bytes),
+    raw blocks as bytes ``[n, size]``, all others as items ``[n, items per block]``.
     """
 
     def __init__(self, scheme: Scheme) -> None:

@@ -156,10 +156,9 @@ class Q3_K(WeightedBlocks):  # noqa: N801
 
         from qformat.schemes.numerics import materialized, rounded
         from qformat_plugins.ggml.finish import largest_signed
-        from qformat_plugins.ggml.search import TINY, Search, grouped, refined_scale
+        from qformat_plugins.ggml.refined import refined_scale
 
-        search = Search(grouped(blocks, 16), zero)
-        scale, codes = refined_scale(search, 4)
+        scale, some, codes = refined_scale(blocks, 16, 4, zero)
         scales = scale.reshape(-1, 16)
         top = largest_signed(scales)
         (inverse,) = materialized(jnp.where(top == 0, 0, jnp.float32(-32) / top))
@@ -167,10 +166,9 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         stored = jnp.where(top == 0, 0, steps + 32)  # no scale at all leaves zero bytes
 
         def own(final: Any) -> Any:
-            some = jnp.any((final == 0) & (jnp.max(jnp.abs(blocks.reshape(-1, 16, 16)), axis=2) >= TINY))
             return lax.cond(
-                some,
-                lambda: jnp.swapaxes(codes(), -1, -2).reshape(blocks.shape),
+                jnp.any((final == 0) & some.reshape(-1, 16)),
+                lambda: codes().reshape(blocks.shape),
                 lambda: jnp.zeros_like(blocks),
             )
 

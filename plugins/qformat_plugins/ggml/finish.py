@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qformat_plugins.ggml.search import Fit, nearest
+
+INTEGERS = 12582912.0  # 1.5 * 2**23: whole floats added to it are the low bits of the sum
 
 
 def coded(scales: Any, top: int, zero: Any) -> tuple[Any, Any]:
@@ -37,21 +40,36 @@ def codes_above(blocks: Any, fit: Fit, scales: Any, mins: Any, top: int, zero: A
     return steps.astype(jnp.int32).reshape(n, -1)
 
 
-def codes_around(blocks: Any, own: Any, scales: Any, top: int, zero: Any) -> Any:
-    """Codes 0 … 2 * top - 1 that stand for -top … top - 1, for coded scales ``[n, groups]``.
+def codes_around(blocks: Any, own: Callable[[], Any], scales: Any, top: int) -> Any:
+    """Codes 0 … 2 * top - 1 that stand for -top … top - 1, for coded scales ``[n, groups]``, as bytes.
 
-    Where a scale was rounded to zero, the search's ``own`` codes ``[n, elements]`` remain.
+    Where a scale was rounded to zero, the search's ``own`` codes ``[n, elements]`` remain. Few blocks have
+    such a scale, so they are asked for only where there is one. A divisor for each element is written
+    down: one for many would become a product with the reciprocal, and in a sum with a hidden zero is slower.
     """
     import jax.numpy as jnp
+    from jax import lax
 
     from qformat.schemes.numerics import materialized
 
-    n, groups = scales.shape
-    by, left = materialized(jnp.where(scales == 0, 1, scales), (scales == 0).astype(jnp.float32))
-    x = blocks.reshape(n, groups, -1)
-    codes = nearest(x / _true(by[:, :, None], x, zero), -top, top - 1) + jnp.float32(top)
-    chosen = jnp.where(left[:, :, None] != 0, own.reshape(x.shape), codes)
-    return chosen.astype(jnp.int32).reshape(n, -1)
+    size = blocks.shape[1] // scales.shape[1]
+    (by,) = materialized(jnp.repeat(jnp.where(scales == 0, 1, scales), size, axis=1))
+    codes = as_bytes(_lowest_byte(nearest(blocks / by, -top, top - 1), top))
+
+    def mixed() -> Any:
+        left = jnp.repeat(scales == 0, size, axis=1)
+        return jnp.where(left, own().astype(jnp.uint8), codes)
+
+    return lax.cond(jnp.any(scales == 0), mixed, lambda: codes)
+
+
+def _lowest_byte(codes: Any, top: int) -> Any:
+    """Whole floats plus ``top`` as int32 of which the lowest byte counts: quicker than a conversion."""
+    import jax.numpy as jnp
+
+    from qformat.schemes.numerics import float_bits
+
+    return float_bits(codes + jnp.float32(INTEGERS + top))
 
 
 def as_bytes(codes: Any) -> Any:

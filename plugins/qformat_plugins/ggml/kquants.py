@@ -210,7 +210,7 @@ class Q6_K(WeightedBlocks):  # noqa: N801
 
         from qformat.schemes.numerics import hidden_zero, materialized, rounded
         from qformat_plugins.ggml import weighted
-        from qformat_plugins.ggml.finish import as_bytes, codes_around, largest_signed
+        from qformat_plugins.ggml.finish import codes_around, largest_signed
         from qformat_plugins.ggml.search import TINY, Search, grouped, nearest, signed_scale
 
         zero = hidden_zero(blocks)
@@ -225,10 +225,13 @@ class Q6_K(WeightedBlocks):  # noqa: N801
         steps = rounded(inverse * scales, -128, 127)
         d = jnp.where(nothing, 0, 1 / inverse).astype(jnp.float16)
         d, steps = materialized(d, steps)
-        inverses = jnp.repeat(fit.inverse.reshape(-1, 16), 16, axis=1)
-        own = jnp.where(jnp.isnan(inverses), 0, nearest(blocks * inverses, -32, 31) + 32)
-        codes = codes_around(blocks, own, floats(d) * floats(steps), 32, zero)
-        codes = as_bytes(jnp.where(nothing, 0, codes))
+
+        def own() -> Any:
+            inverses = jnp.repeat(fit.inverse.reshape(-1, 16), 16, axis=1)
+            found = jnp.where(jnp.isnan(inverses), 0, nearest(blocks * inverses, -32, 31) + 32)
+            return jnp.where(nothing, 0, found)
+
+        codes = codes_around(blocks, own, floats(d) * floats(steps), 32)
         return {
             "ql": gathered(codes & 15, 4, 64),
             "qh": gathered(codes >> 4, 2, 32),

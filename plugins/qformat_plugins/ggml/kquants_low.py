@@ -127,7 +127,7 @@ class Q3_K(WeightedBlocks):  # noqa: N801
         import jax.numpy as jnp
 
         from qformat.schemes.numerics import hidden_zero, materialized
-        from qformat_plugins.ggml.finish import as_bytes, codes_around
+        from qformat_plugins.ggml.finish import codes_around
         from qformat_plugins.ggml.weighted import signed_superblock
 
         zero = hidden_zero(blocks)
@@ -137,7 +137,7 @@ class Q3_K(WeightedBlocks):  # noqa: N801
             d, stored, own = signed_superblock(blocks, weights, 16, 4, 32, zero)
         d, stored = materialized(d.astype(jnp.float16), stored)
         scales = floats(d) * floats(stored - 32)
-        codes = as_bytes(codes_around(blocks, own(scales) if weights is None else own, scales, 4, zero))
+        codes = codes_around(blocks, lambda: own(scales) if weights is None else own, scales, 4)
         low = gathered(stored & 15, 4, 8)
         return {
             "hmask": gathered(codes >> 2, 1, 32),

@@ -34,7 +34,7 @@ def refined_scale(blocks: Any, size: int, top: int, zero: Any) -> tuple[Any, Any
     (extreme,) = materialized(search.first_extreme())
     some = jnp.abs(extreme) >= jnp.float32(TINY)
     codes, sums = _first_codes(search, extreme, top)
-    moves = some & _moves(search, codes, sums, top)
+    moves = some & _may_move(search, codes, sums, top)
     (both,) = materialized(lax.complex(_scale(sums, some), moves.astype(jnp.float32)))  # so it is one loop
     first, moves = lax.real(both).reshape(-1), lax.imag(both).reshape(-1)
     count = running_count(moves)
@@ -71,25 +71,23 @@ def _scale(sums: Sums, some: Any) -> Any:
     return jnp.where((s2 > 0) & some, sx / s2, 0)
 
 
-def _move(search: Search, value: Any, old: Any, sums: Sums, top: int) -> tuple[Any, Any, Sums]:
-    """Whether another code for an element improves the fit, that code, and the sums with it."""
-    sx, s2 = sums
-    alone, weight = search.alone, value * value
-    product = weight * value
-    less_x = sx - alone(product * old)
-    less_2 = s2 - alone((weight * old) * old)
-    new = nearest(value * less_2 / less_x, -top, top - 1)
-    new_x = less_x + alone(product * new)
-    new_2 = less_2 + alone((weight * new) * new)
-    better = (less_x > 0) & (new != old) & (new_2 > 0) & (new_x * new_x * s2 > sx * sx * new_2)
-    return better, new, (new_x, new_2)
+def _without(search: Search, value: Any, code: Any, sums: Sums, top: int) -> tuple[Sums, Any]:
+    """The sums without an element, and the code that would then suit it best."""
+    weight = value * value
+    less_x = sums[0] - search.alone((weight * value) * code)
+    less_2 = sums[1] - search.alone((weight * code) * code)
+    return (less_x, less_2), nearest(value * less_2 / less_x, -top, top - 1)
 
 
-def _moves(search: Search, codes: list[Any], sums: Sums, top: int) -> Any:
-    """Whether the first round moves any code: until one is moved, the sums are the first."""
-    found = _move(search, search.row(0), codes[0], sums, top)[0]
-    for i in range(1, search.size):
-        found = found | _move(search, search.row(i), codes[i], sums, top)[0]
+def _may_move(search: Search, codes: list[Any], sums: Sums, top: int) -> Any:
+    """Whether the first round can move any code: until one is moved, the sums are the first.
+
+    It cannot where no element has a better one. Whether the fit improves with it is left to the search.
+    """
+    found: Any = False
+    for i, old in enumerate(codes):
+        (less_x, _), new = _without(search, search.row(i), old, sums, top)
+        found = found | ((less_x > 0) & (new != old))
     return found
 
 
@@ -97,9 +95,12 @@ def _moved(search: Search, value: Any, old: Any, sums: Sums, top: int) -> tuple[
     """The code of an element moved, where that improves the fit, and the sums with it."""
     import jax.numpy as jnp
 
-    better, new, (new_x, new_2) = _move(search, value, old, sums, top)
-    kept = jnp.where(better, new_x, sums[0]), jnp.where(better, new_2, sums[1])
-    return jnp.where(better, new, old), kept
+    (sx, s2), weight = sums, value * value
+    (less_x, less_2), new = _without(search, value, old, sums, top)
+    new_x = less_x + search.alone((weight * value) * new)
+    new_2 = less_2 + search.alone((weight * new) * new)
+    better = (less_x > 0) & (new != old) & (new_2 > 0) & (new_x * new_x * s2 > sx * sx * new_2)
+    return jnp.where(better, new, old), (jnp.where(better, new_x, sx), jnp.where(better, new_2, s2))
 
 
 def running_count(flags: Any) -> Any:

@@ -10,12 +10,16 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from conftest import weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qformat_plugins.ggml.refined import refined_scale, running_count
 
 from qformat.blocks.layout import bits_per_weight, sections
 from qformat.errors import DataError, SchemeError
 from qformat.schemes import coder
+from qformat.schemes.kernels import jit
+from qformat.schemes.numerics import hidden_zero
 from qformat.schemes.registry import registry
 
 GOLDEN = Path(__file__).parent / "golden" / "ggml"
@@ -157,3 +161,18 @@ def test_scales_that_overflow_are_errors(name):
     scheme = registry().parse(name)
     with pytest.raises(DataError, match="too large"):
         coder.encode(scheme, np.linspace(-1e30, 1e30, scheme.block_size, dtype=np.float32)[None])
+
+
+def test_a_sub_block_of_q3_k_gets_the_same_scale_whatever_lies_beside_it():
+    search = jit(lambda blocks: refined_scale(blocks, 16, 4, hidden_zero(blocks))[0])
+    values = weights(5, (40, 256), np.float32)
+    scales = np.asarray(search(values))
+    for scale, alone in zip(scales[:48], values.reshape(-1, 16), strict=False):
+        # All of them move codes, or none does.
+        np.testing.assert_array_equal(search(np.resize(alone, values.shape)), scale)
+
+
+@pytest.mark.parametrize("count", [1, 7, 16, 48, 640, 8192])
+def test_flags_are_counted(count):
+    flags = np.random.default_rng(count).integers(0, 2, count).astype(np.float32)
+    np.testing.assert_array_equal(running_count(flags), np.cumsum(flags))

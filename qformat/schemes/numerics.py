@@ -16,7 +16,7 @@ _MAGNITUDE = 0x7FFFFFFF
 _LANES = 8
 _CHOSEN = 16
 # 1.5 * 2**23: a float32 added to it keeps no fraction, and its low bits are the rounded integer.
-_INTEGERS = 12582912.0
+INTEGERS = 12582912.0
 
 
 def float_bits(values: Any) -> Any:
@@ -109,7 +109,7 @@ def rounded(values: Any, low: Any, high: Any) -> Any:
     with the product that ``values`` often is into one rounding.
     """
     near = jnp.clip(values, low, high)
-    return float_bits(near + jnp.float32(_INTEGERS)) - float_bits(jnp.float32(_INTEGERS))
+    return float_bits(near + jnp.float32(INTEGERS)) - float_bits(jnp.float32(INTEGERS))
 
 
 def materialized(*arrays: Any) -> tuple[Any, ...]:

@@ -7,8 +7,6 @@ from typing import Any
 
 from qformat_plugins.ggml.search import Fit, nearest
 
-INTEGERS = 12582912.0  # 1.5 * 2**23: whole floats added to it are the low bits of the sum
-
 
 def coded(scales: Any, top: int, zero: Any) -> tuple[Any, Any]:
     """Scales ``[n, groups]`` as a two-byte float ``[n, 1]`` and integers whose largest is ``top``."""
@@ -67,7 +65,7 @@ def _lowest_byte(codes: Any, top: int) -> Any:
     """Whole floats plus ``top`` as int32 of which the lowest byte counts: quicker than a conversion."""
     import jax.numpy as jnp
 
-    from qformat.schemes.numerics import float_bits
+    from qformat.schemes.numerics import INTEGERS, float_bits
 
     return float_bits(codes + jnp.float32(INTEGERS + top))
 

@@ -213,13 +213,12 @@ class NVFP4(DecodeOnly):
 def _uneven_scales(blocks: Any, weights: Any) -> Any:
     """The searched scale of each 32 elements."""
     from qformat.schemes.numerics import hidden_zero
-    from qformat_plugins.ggml import uneven, weighted
     from qformat_plugins.ggml.search import Search, grouped
+    from qformat_plugins.ggml.uneven import uneven_scale
 
-    zero = hidden_zero(blocks)
-    if weights is not None:
-        return weighted.uneven_scale(weighted.weighted(blocks, weights, 32, zero), NONLINEAR, 7)
-    return uneven.uneven_scale(Search(grouped(blocks, 32), zero), NONLINEAR, 7)
+    given = None if weights is None else grouped(weights, 32)
+    search = Search(grouped(blocks, 32), hidden_zero(blocks))
+    return uneven_scale(search, NONLINEAR, 7, given)
 
 
 def _floor_log2(values: Any) -> Any:

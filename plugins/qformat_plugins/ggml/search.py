@@ -150,7 +150,7 @@ def scale_and_low(search: Search, steps: Steps, weights: Any, *, absolute: bool)
 
     alone, x = search.alone, search.x
     low, high = search.extremes()
-    low, high = materialized(smaller(low, jnp.float32(0)), high)
+    low, high = materialized(smaller(jnp.float32(0), low), high)  # a minus zero stays
     (w,) = materialized(weights)
     (sum_w,) = materialized(*summed(lambda w: (w,), w))
     (sum_wx,) = materialized(*summed(lambda w, x: (alone(w * x),), w, x))

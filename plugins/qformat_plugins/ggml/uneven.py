@@ -10,8 +10,11 @@ import numpy as np
 from qformat_plugins.ggml.search import TINY, Search, summed
 
 
-def uneven_scale(search: Search, table: tuple[int, ...], around: int) -> Any:
-    """The scale for codes that select from a table, weighted by x * x; the best of several trials."""
+def uneven_scale(search: Search, table: tuple[int, ...], around: int, weights: Any = None) -> Any:
+    """The scale for codes that select from a table; the best of several trials.
+
+    Elements have the ``weights`` of search.x's shape that are given, or else x * x.
+    """
     import jax.numpy as jnp
     from jax import lax
 
@@ -22,12 +25,13 @@ def uneven_scale(search: Search, table: tuple[int, ...], around: int) -> Any:
     numerators = jnp.asarray(np.concatenate([offsets[:1] * 0, offsets]) + np.float32(table[0]))
 
     def sums(inverse: Any) -> tuple[Any, Any]:
-        def terms(x: Any) -> tuple[Any, Any]:
+        def terms(x: Any, weight: Any = None) -> tuple[Any, Any]:
             entry = nearest_entry(inverse * x, table)
-            weighted = (x * x) * entry
-            return search.alone(weighted * x), search.alone(weighted * entry)
+            once = (x * x if weight is None else weight) * entry
+            return search.alone(once * x), search.alone(once * entry)
 
-        (both,) = materialized(lax.complex(*summed(terms, search.x)))
+        given = () if weights is None else (weights,)
+        (both,) = materialized(lax.complex(*summed(terms, search.x, *given)))
         return lax.real(both), lax.imag(both)
 
     first = materialized(1 / divided(extreme, -table[0], search.zero))[0]  # by way of the scale itself

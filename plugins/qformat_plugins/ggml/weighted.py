@@ -1,8 +1,9 @@
 """The searches that ggml makes where the importance of each element is given.
 
-They are those of `search` and `uneven` with weights of their own, more trials for a scale and minimum,
-and a search for the scale of a superblock too. Arrays are ``[elements of a sub-block, sub-blocks]``,
-as there; so are the weights, which count an element's importance and its size (`element_weights`).
+They are those of `search` with weights of their own, more trials for a scale and minimum, and a search for
+the scale of a superblock too; `uneven` heeds weights itself. Arrays are ``[elements of a sub-block,
+sub-blocks]``, as there; so are the weights, which count an element's importance and its size
+(`element_weights`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformat_plugins.ggml.search import TINY, Fit, Search, Steps, least_squares, nearest, smaller
+from qformat_plugins.ggml.search import TINY, Fit, Search, Steps, nearest, smaller, summed
+from qformat_plugins.ggml.search import scale_and_low as search_for_both
 
 RAISED = (-0.9, 0.05, 37)  # first trial, width and number of trials of `scale_and_low`
-_INTEGERS = 12582912.0  # 1.5 * 2**23, as in `qformat.schemes.numerics`
 
 
 def element_weights(
@@ -45,10 +46,7 @@ class Weighted(Search):
 
     def sums(self, terms: Callable[[Any, Any], tuple[Any, ...]]) -> tuple[Any, ...]:
         """The sums of each of ``terms(x[i], w[i])`` over the elements, in order."""
-        found = terms(self.x[0], self.w[0])
-        for i in range(1, self.size):
-            found = tuple(a + b for a, b in zip(found, terms(self.x[i], self.w[i]), strict=True))
-        return found
+        return summed(terms, self.x, self.w)
 
     def ratio_sums(self, code: Callable[[Any], Any]) -> tuple[Any, Any]:
         """The sums of w * x * code and w * code * code, as one pass."""
@@ -118,52 +116,8 @@ def signed_codes(search: Weighted, fit: Fit, top: int) -> Any:
 
 
 def scale_and_low(search: Weighted, top: int) -> Fit:
-    """Least squares of scale and minimum for each trial rounding; the best by weighted error stays."""
-    import jax.numpy as jnp
-    from jax import lax
-
-    from qformat.schemes.numerics import materialized
-
-    alone = search.alone
-    low, high = search.extremes()
-    low, high = materialized(jnp.where(low > 0, jnp.float32(0), low), high)
-    sum_w, sum_wx = materialized(*search.sums(lambda x, w: (w, alone(w * x))))
-    (inverse,) = materialized(jnp.float32(top) / (high - low))
-    (scale,) = materialized(1 / inverse)
-    steps = Steps(top, *RAISED)
-
-    def codes(x: Any, inverse: Any, base: Any) -> Any:
-        return nearest(inverse * (x - base), 0, top)
-
-    def error(inverse: Any, base: Any, scale: Any, low: Any) -> Any:
-        def term(x: Any, w: Any) -> tuple[Any]:
-            off = (alone(scale * codes(x, inverse, base)) + low) - x
-            return (alone(w * (off * off)),)
-
-        return materialized(*search.sums(term))[0]
-
-    def fit(inverse: Any, base: Any) -> tuple[Any, Any]:
-        def terms(x: Any, w: Any) -> tuple[Any, Any, Any]:
-            code = codes(x, inverse, base)
-            once = alone(w * code)
-            return once, alone(once * code), alone(once * x)
-
-        return least_squares(search, sum_w, sum_wx, *search.sums(terms))
-
-    numerators = jnp.asarray(steps.numerators())
-
-    def step(i: Any, best: tuple[Any, ...]) -> tuple[Any, ...]:
-        least, base = best[0], best[2]
-        (trial,) = materialized(numerators[i] / (high - base))
-        new_scale, new_low = fit(trial, base)
-        found = error(trial, base, new_scale, new_low)
-        new = (found, new_scale, new_low, trial, base)
-        return tuple(jnp.where(found < least, a, b) for a, b in zip(new, best, strict=True))
-
-    first = (error(inverse, low, scale, low), scale, low, inverse, low)
-    best = lax.fori_loop(0, steps.count, step, first)
-    flat = high == low
-    return Fit(jnp.where(flat, 0, best[1]), best[2], jnp.where(flat, 0, best[3]), best[4])
+    """The best of more trials than are made without importances."""
+    return search_for_both(search, Steps(top, *RAISED), search.w, absolute=False)
 
 
 def codes_of(search: Weighted, fit: Fit, top: int) -> Any:
@@ -288,45 +242,7 @@ def _integer(values: Any) -> Any:
     """Rounded half to even as ggml does it, by an addition: what is past 2**22 comes out as it does there."""
     import jax.numpy as jnp
 
-    from qformat.schemes.numerics import float_bits
+    from qformat.schemes.numerics import INTEGERS, float_bits
 
-    words = float_bits(values + jnp.float32(_INTEGERS)) & 0x7FFFFF
+    words = float_bits(values + jnp.float32(INTEGERS)) & 0x7FFFFF
     return (words - 0x400000).astype(jnp.float32)
-
-
-# --- uneven steps: IQ4_NL, IQ4_XS -----------------------------------------------------------------------
-
-
-def uneven_scale(search: Weighted, table: tuple[int, ...], around: int) -> Any:
-    """The scale for codes that select from a table; the best of several trials."""
-    import jax.numpy as jnp
-    from jax import lax
-
-    from qformat.schemes.numerics import divided, materialized
-    from qformat_plugins.ggml.uneven import nearest_entry
-
-    alone = search.alone
-    (extreme,) = materialized(search.first_extreme())
-    offsets = np.arange(-around, around + 1, dtype=np.float32)
-    numerators = jnp.asarray(np.concatenate([offsets[:1] * 0, offsets]) + np.float32(table[0]))
-    first = materialized(1 / divided(extreme, -table[0], search.zero))[0]  # by way of the scale itself
-
-    def sums(inverse: Any) -> tuple[Any, Any]:
-        def terms(x: Any, w: Any) -> tuple[Any, Any]:
-            entry = nearest_entry(inverse * x, table)
-            once = w * entry
-            return alone(once * x), alone(once * entry)
-
-        (both,) = materialized(lax.complex(*search.sums(terms)))
-        return lax.real(both), lax.imag(both)
-
-    def step(i: Any, best: tuple[Any, Any]) -> tuple[Any, Any]:
-        (trial,) = materialized(jnp.where(i == 0, first, numerators[i] / extreme))
-        sx, s2 = sums(trial)
-        scale = jnp.where(s2 > 0, sx / s2, 0)
-        better = (i == 0) | ((s2 > 0) & (sx * sx > best[1] * s2))
-        return jnp.where(better, scale, best[0]), jnp.where(better, scale * sx, best[1])
-
-    nothing = jnp.zeros_like(extreme)
-    scale, _ = lax.fori_loop(0, len(numerators), step, (nothing, nothing))
-    return jnp.where(jnp.abs(extreme) < jnp.float32(TINY), 0, scale)

@@ -114,7 +114,8 @@ def running_count(flags: Any) -> Any:
     if width == 1:
         return jnp.cumsum(flags)
     upper = jnp.asarray(np.triu(np.ones((width, width), np.float32)))
-    (counts,) = materialized(flags.reshape(-1, width) @ upper)
+    # Accelerators, too, are to count exactly.
+    (counts,) = materialized(jnp.matmul(flags.reshape(-1, width), upper, precision="highest"))
     if n == width:
         return counts.reshape(-1)
     last = counts[:, -1]

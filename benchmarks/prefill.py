@@ -19,10 +19,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 from llama_model import VOCABULARY, LlamaCpp, model
 
+from qformat.evaluate import stream
 from qformat.evaluate.engine import GROUP_TOKENS
 from qformat.model import open_model
 
@@ -33,18 +33,18 @@ FOLDER = Path(tempfile.gettempdir()) / "qformat-bench"
 
 
 def ours(path: Path, dtype: str, tokens: np.ndarray) -> np.ndarray:
-    """Logits of the last token of each window: all windows through one layer after the other."""
+    """Logits of the last token of each window, by the way that an evaluation goes."""
     opened = open_model(path, dtype)
-    hidden = opened.embed(tokens)
-    for i in range(opened.config.layers):
-        layer = opened.layer(i)
-        hidden = layer(hidden)
-        jax.block_until_ready(hidden)
+    route = stream.Route.through(0, opened.config.layers)
+    (hidden,) = stream.run([opened], [route], tokens)
     return np.asarray(opened.head().logits(hidden[:, -1]))
 
 
 def measure(kind: str) -> None:
-    path, tokens = model(FOLDER, kind), np.random.default_rng(1).integers(0, VOCABULARY, (WINDOWS, LENGTH))
+    path, tokens = (
+        model(FOLDER, kind),
+        np.random.default_rng(1).integers(0, VOCABULARY, (WINDOWS, LENGTH), np.int32),
+    )
     llama = LlamaCpp(path, LENGTH)
 
     def theirs(windows: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from jax import lax
 from numpy.typing import NDArray
 
 _MAGNITUDE = 0x7FFFFFFF
-_LANES = 8
 _CHOSEN = 16
 # 1.5 * 2**23: a float32 added to it keeps no fraction, and its low bits are the rounded integer.
 INTEGERS = 12582912.0
@@ -42,7 +41,8 @@ def first_extreme(values: Any) -> Any:
         stays = (a_size > b_size) | ((a_size == b_size) & (a[1] <= b[1]))
         return jnp.where(stays, a[0], b[0]), jnp.where(stays, a[1], b[1])
 
-    return bits_float(_folded((words, places), (0, -1), larger)[0])
+    lanes = 8 if values.shape[-1] <= 128 else 16
+    return bits_float(_folded((words, places), (0, -1), larger, lanes)[0])
 
 
 def largest_magnitude(values: Any) -> Any:
@@ -65,23 +65,24 @@ def smallest_and_largest(values: Any) -> tuple[Any, Any]:
         return jnp.where(a[0] <= b[0], a[0], b[0]), jnp.where(a[1] >= b[1], a[1], b[1])
 
     keys = ordered(float_bits(values))
-    low, high = _folded((keys, keys), (2**31 - 1, -(2**31)), wider)
+    lanes = 8 if values.shape[-1] <= 32 else 1
+    low, high = _folded((keys, keys), (2**31 - 1, -(2**31)), wider, lanes)
     return bits_float(ordered(low)), bits_float(ordered(high))
 
 
 def _folded(
-    words: tuple[Any, Any], ends: tuple[int, int], join: Callable[[Any, Any], tuple[Any, Any]]
+    words: tuple[Any, Any], ends: tuple[int, int], join: Callable[[Any, Any], tuple[Any, Any]], lanes: int
 ) -> tuple[Any, Any]:
     """Pairs of int32 along the last axis, which stays, joined to one in any order.
 
-    Eight lie beside each other at first: XLA's CPU backend makes a vector loop of a reduction over a
-    middle axis, and over the last one gathers what it needs.
+    So many ``lanes`` lie beside each other at first: XLA's CPU backend makes a vector loop of that. Over the
+    last axis it does so only where rows are long and numbers are joined by what it has an instruction for.
     """
     *rows, size = words[0].shape
     limits = tuple(jnp.int32(end) for end in ends)
-    if size % _LANES == 0:
-        lanes = tuple(a.reshape(*rows, size // _LANES, _LANES) for a in words)
-        words = lax.reduce(lanes, limits, join, (len(rows),))
+    if lanes > 1 and size % lanes == 0:
+        beside = tuple(a.reshape(*rows, size // lanes, lanes) for a in words)
+        words = lax.reduce(beside, limits, join, (len(rows),))
     first, second = lax.reduce(words, limits, join, (len(rows),))
     return first[..., None], second[..., None]
 

@@ -33,10 +33,13 @@ FOLDER = Path(tempfile.gettempdir()) / "qformat-bench"
 
 
 def ours(path: Path, dtype: str, tokens: np.ndarray) -> np.ndarray:
-    """Logits of the last token of each window, by the way that an evaluation goes."""
+    """Logits of the last token of each window, by the way that an evaluation goes.
+
+    As in llama.cpp, the others do not leave the last layer.
+    """
     opened = open_model(path, dtype)
     route = stream.Route.through(0, opened.config.layers)
-    (hidden,) = stream.run([opened], [route], tokens)
+    (hidden,) = stream.run([opened], [route], tokens, last=1)
     return np.asarray(opened.head().logits(hidden[:, -1]))
 
 

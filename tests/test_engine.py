@@ -73,6 +73,26 @@ def test_a_model_is_at_no_distance_from_itself():
     assert (told.same_top.value, told.top5_overlap.value) == (1, 1)
 
 
+def test_only_what_speaks_about_scored_tokens_leaves_the_last_layer(monkeypatch):
+    late = cut(TEXT, ctx=24, bos=1, stride=6)
+    late = late.take(np.arange(1, len(late)))  # the first scores them all
+    made = [Engine(models(), BOTH, late, 40, compare=True, group_tokens=100) for _ in range(2)]
+    list(made[0].run())
+    monkeypatch.setattr(type(late), "last", 24)
+    list(made[1].run())
+    for a, b in zip(made[0].arrays(1).values(), made[1].arrays(1).values(), strict=True):
+        assert np.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_stop_begins_no_further_call():
+    begun = []
+    results = stream.together(begun.append, range(100_000))
+    next(results)
+    results.close()
+    assert len(begun) < 100_000
+    assert list(stream.together(str, range(50), 3)) == [str(i) for i in range(50)]
+
+
 def test_each_layer_is_read_once_a_group_and_in_order():
     pair = models()
     engine(pair, [*BOTH, *by_layer.steps(LAYERS, 1, 0)], group_tokens=10_000)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import tokens, write_folder
+from tiny_models import CASES, LENGTH, tokens, write_folder
 
 import qformat
 from qformat.model import decoder, open_model
@@ -52,6 +52,19 @@ def test_layers_of_a_kind_share_one_compiled_function(case, tmp_path):
     session.feed([1])
     session.feed([2])
     assert [step._cache_size() for step in steps] == [len(kinds)] * 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_last_states_alone_are_what_they_are_among_all(case, tmp_path):
+    model, ids = open_model(write_folder(case, tmp_path / "model")), tokens(case)
+    hidden = np.asarray(model.embed([ids, ids[::-1]]))
+    for i in {Kind.of(model.config, i): i for i in range(model.config.layers)}.values():
+        layer = model.layer(i)
+        every = np.asarray(layer(hidden))
+        for count in (1, 47, LENGTH, LENGTH + 5):
+            found = np.asarray(layer(hidden, last=count))
+            assert found.shape == every[:, -count:].shape
+            assert np.abs(found - every[:, -count:]).max() < 1e-5 * every.std()
 
 
 COMPUTE = """

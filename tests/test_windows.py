@@ -26,6 +26,8 @@ def test_every_token_is_scored_once_in_its_place(ctx, extra, bos, stride):
         assert unscored <= ({0} if bos is None else set())
     assert np.array_equal(windows.tokens[windows.scored], text[places])
     assert not windows.scored[:, 0].any()
+    places = np.nonzero(windows.scored)[1] - 1
+    assert windows.last == windows.ctx - places.min()
     inside = windows.source >= 0
     assert np.array_equal(windows.tokens[inside], text[windows.source[inside]])
     if bos is not None:

@@ -78,7 +78,8 @@ class Engine:
 
     def group(self, windows: Windows) -> list[Arrays]:
         """Figures of some windows' scored tokens, for each route."""
-        hidden = stream.run(self.models, self.routes, windows.tokens, progress=self._step)
+        tokens, last = windows.tokens, windows.last
+        hidden = stream.run(self.models, self.routes, tokens, last=last, progress=self._step)
         return heads.measure(
             self.models,
             self.routes,

@@ -6,6 +6,7 @@ squares of its inputs are summed by column, for a stack of experts over the toke
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from qformat.evaluate.windows import LLAMA_CPP
 from qformat.files.imatrix import write_imatrix
 from qformat.files.opening import Source, opened
 from qformat.model.decoder import Kind
-from qformat.model.model import AT_ONCE, Layer, Model
+from qformat.model.model import Layer, Model
 from qformat.model.rope import layer_angles
 from qformat.model.watching import watched_block
 from qformat.model.weights import dtype_named
@@ -96,12 +97,13 @@ def squares(
 ) -> tuple[Sums, Sums]:
     """Sums of squares ``[matrices, cols]`` and counts ``[matrices]`` for each matrix of all layers.
 
-    ``tokens`` are windows ``[n, ctx]``: as many as go through a layer together, or a multiple of that.
+    ``tokens`` are windows ``[n, ctx]``: as many as go through a layer in one call, or a multiple of that.
     """
     watched = _Watched(model)
     total = tokens.size * model.config.layers
     told = None if progress is None else lambda done: progress(done, total)
-    run([watched], [Route.through(0, model.config.layers)], tokens, progress=told)
+    # One call at a time: the order of adding up is always the same, and with it the last bit.
+    run([watched], [Route.through(0, model.config.layers)], tokens, calls=1, progress=told)
     return watched.squares, watched.counts
 
 
@@ -119,20 +121,14 @@ class _Watched:
 
     def layer(self, index: int) -> Callable[[Any], Any]:
         layer = self.model.layer(index)
-        return lambda hidden: self._through(layer, hidden)
+        return functools.partial(self._through, layer)
 
-    def _through(self, layer: Layer, hidden: Any) -> Any:
+    def _through(self, layer: Layer, hidden: Any, *, last: int) -> Any:
         angles = layer_angles(self.config, layer.index, hidden.shape[1])
         kind = Kind.of(self.config, layer.index)
-        step = max(1, AT_ONCE // hidden.shape[1])
-        parts = []
-        for i in range(0, len(hidden), step):
-            out, squares, counts = watched_block(
-                self.config, kind, layer.params, hidden[i : i + step], angles
-            )
-            self._add(layer.index, squares, counts)
-            parts.append(np.asarray(out))
-        return np.concatenate(parts)
+        out, squares, counts = watched_block(self.config, kind, layer.params, hidden, angles)
+        self._add(layer.index, squares, counts)
+        return out[:, -last:]
 
     def _add(self, index: int, squares: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
         """To each tensor that a projection is made of: they all read the same."""

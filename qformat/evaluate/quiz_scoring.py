@@ -20,7 +20,7 @@ from qformat.evaluate import measures
 from qformat.evaluate.heads import block_tokens
 from qformat.evaluate.quiz_files import LETTERS, Question
 from qformat.evaluate.quiz_statistics import NONE
-from qformat.evaluate.stream import CALL_TOKENS, Model, ahead
+from qformat.evaluate.stream import CALL_TOKENS, Model, ahead, together
 
 SHORTEST = 32
 Floats = NDArray[np.float32]
@@ -160,15 +160,21 @@ def _scores(
     for _, layer in ahead(reads):
         for batch in batches:
             assert batch.hidden is not None
-            for rows in batch.calls():
-                batch.hidden[rows] = np.asarray(layer(batch.hidden[rows]), np.float32)
+            step = functools.partial(_next, layer, batch.hidden)
+            for count in together(step, batch.calls()):
                 if progress:
-                    progress(batch.tokens[rows].size)
+                    progress(count)
     states, true, counts = _gathered(items, batches)
     nll, top = _headed(model, states, true)
     cuts = np.cumsum(counts)[:-1]
     scored = np.split(nll, cuts), np.split(top, cuts)
     return list(scored[0]), list(scored[1])
+
+
+def _next(layer: Callable[[Any], Any], hidden: Floats, rows: slice) -> int:
+    """Some sequences through a layer; how many tokens they have."""
+    hidden[rows] = np.asarray(layer(hidden[rows]), np.float32)
+    return int(np.prod(hidden[rows].shape[:2]))
 
 
 def _gathered(

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 
 from qformat.errors import DataError
 
-CALL_TOKENS = 1024  # what goes through a layer in one call, at least one window
+CALL_TOKENS = 512  # what goes through a layer in one call, at least one window: it stays in cache
+CALLS = 2  # at a time: while the threads of one wait for each other, those of the other compute
 MAPPED_FROM = 1 << 30  # bytes of one array of activations from which it lies in a temporary file
 
 Hidden = NDArray[np.float32]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Head(Protocol):
@@ -77,11 +80,15 @@ def run(
     routes: Sequence[Route],
     tokens: NDArray[np.int32],
     *,
+    last: int | None = None,
+    calls: int = CALLS,
     progress: Callable[[int], None] | None = None,
 ) -> list[Hidden]:
     """Activations ``[windows, ctx, width]`` after the last layer, for each route.
 
-    ``progress`` is called with the number of tokens that went through a layer since the last call.
+    With ``last`` only so many last places of each window have them: the others go as far as the last
+    layer looks at them and no further. A layer is called for so many ``calls`` at a time. ``progress``
+    is called with the number of tokens that went through a layer since the last time.
 
     Raises
     ------
@@ -95,7 +102,10 @@ def run(
             others = {r.layers[k] for r in routes if r.upto(k) == part and r.layers[k] > number}
             below = states[part]
             out = _room(below.shape) if others else states.pop(part)
-            _through(layer, below, out, rounded=part[2], progress=progress)
+            only = last if k == depth - 1 else None
+            for count in _through(layer, below, out, last=only, rounded=part[2], calls=calls):
+                if progress:
+                    progress(count * below.shape[1])
             if not _finite(out):
                 raise _not_finite(models[number], f"layer {k}")
             states[part[0], (*part[1], number), part[2]] = out
@@ -146,20 +156,36 @@ def _through(
     below: Hidden,
     out: Hidden,
     *,
+    last: int | None,
     rounded: bool,
-    progress: Callable[[int], None] | None,
-) -> None:
-    """All windows through a layer, in calls of one shape, so that one compiled function serves them."""
-    calls = list(_calls(below.shape[:2]))
-    size = calls[0].stop
-    for rows in calls:
-        count = rows.stop - rows.start
+    calls: int,
+) -> Iterator[int]:
+    """All windows through a layer, in calls of one shape, so that one compiled function serves them.
+
+    Gives how many windows each call had.
+    """
+    cut = list(_calls(below.shape[:2]))
+    last = last or below.shape[1]
+    size = cut[0].stop
+
+    def call(rows: slice) -> int:
+        count = int(rows.stop - rows.start)
         part = below[rows]
         if count < size:
             part = np.concatenate([part, np.zeros((size - count, *part.shape[1:]), part.dtype)])
-        out[rows] = _kept(layer(part), rounded=rounded)[:count]
-        if progress:
-            progress(count * below.shape[1])
+        out[rows, -last:] = _kept(layer(part, last=last), rounded=rounded)[:count]
+        return count
+
+    return together(call, cut, calls)
+
+
+def together(function: Callable[[T], R], items: Iterable[T], calls: int = CALLS) -> Iterator[R]:
+    """Results of a function in the order of ``items``, so many calls at a time; a stop stops them all."""
+    with ThreadPoolExecutor(calls, thread_name_prefix="layer") as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _kept(values: Any, *, rounded: bool) -> Hidden:
@@ -178,7 +204,7 @@ def _room(shape: tuple[int, ...]) -> Hidden:
     """An array of activations; a large one lies in a file that is gone with it."""
     count = int(np.prod(shape))
     if count * 4 < MAPPED_FROM:
-        return np.empty(shape, np.float32)
+        return np.zeros(shape, np.float32)
     with tempfile.TemporaryFile(prefix="qformat-") as file:
         file.truncate(count * 4)
         return np.memmap(file, np.float32, "r+", shape=shape)

@@ -39,6 +39,11 @@ class Windows:
     def ctx(self) -> int:
         return int(self.tokens.shape[1])
 
+    @property
+    def last(self) -> int:
+        """How many places at a window's end speak about scored tokens: each about the one after it."""
+        return self.ctx + 1 - int(self.scored.any(axis=0).argmax())
+
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Windows:
         """Some of the windows."""
         return Windows(self.tokens[rows], self.scored[rows], self.source[rows])

@@ -44,13 +44,15 @@ def attention(
     x: Any,
     positions: Positions,
     cache: Cache | None = None,
+    last: int | None = None,
 ) -> tuple[Any, Cache | None]:
     """Causal attention over ``x`` ``[b, t, width]``; with a ``window`` each sees so many, itself included.
 
     With a ``cache`` of keys and values ``[b, kv_heads, capacity, d]`` what it holds before the first
-    position is seen too, and what comes new is put into it.
+    position is seen too, and what comes new is put into it. Without one, so many ``last`` positions can be
+    asked for alone.
     """
-    q, k, v, gate = queries_keys_values(config, params, x, positions)
+    q, k, v, gate = queries_keys_values(config, params, x, positions, last)
     narrow = params["attn_output.weight"].dtype if cache is None else cache["k"].dtype
     q, k, v = q.astype(narrow), k.swapaxes(1, 2).astype(narrow), v.swapaxes(1, 2).astype(narrow)
     if cache is None:
@@ -67,21 +69,29 @@ def attention(
 
 
 def queries_keys_values(
-    config: ModelConfig, params: Params, x: Any, positions: Positions
+    config: ModelConfig, params: Params, x: Any, positions: Positions, last: int | None = None
 ) -> tuple[Any, Any, Any, Any]:
-    """Queries, keys, values ``[b, t, heads, d]``, turned; gates ``[b, t, heads·d]`` or None."""
-    q_width, kv_width, dim = config.q_width, config.kv_width, config.head_dim
-    widths = [q_width, q_width, kv_width] if config.gated_attention else [q_width, kv_width]
-    ends = [sum(widths[: i + 1]) for i in range(len(widths))]
-    q, *gates, k, v = jnp.split(linear(params, "attn_qkv", x), ends, axis=-1)
-    q, k, v = (part.reshape(*x.shape[:2], -1, dim) for part in (q, k, v))
+    """Queries, keys, values ``[b, t, heads, d]``, turned; gates ``[b, t, heads·d]`` or None.
+
+    Queries and gates are those of the ``last`` positions, if that is given.
+    """
+    q_width, dim = config.q_width, config.head_dim
+    end = 2 * q_width if config.gated_attention else q_width
+    if last is None:
+        asking, kept = jnp.split(linear(params, "attn_qkv", x), [end], axis=-1)
+    else:
+        asking = linear(params, "attn_qkv", x[:, -last:], slice(end))
+        kept = linear(params, "attn_qkv", x, slice(end, None))
+    q, gate = asking[..., :q_width], asking[..., q_width:] if config.gated_attention else None
+    q, k, v = (part.reshape(*part.shape[:2], -1, dim) for part in (q, *jnp.split(kept, 2, axis=-1)))
     if config.qk_norm is not None:
         q, k = _qk_norm(config, params, "attn_q_norm", q), _qk_norm(config, params, "attn_k_norm", k)
     if positions.angles is not None:
         here = partial(lax.dynamic_slice_in_dim, start_index=positions.start, slice_size=x.shape[1])
         cosine, sine = (here(table) for table in positions.angles)
-        q, k = turn(q, cosine, sine), turn(k, cosine, sine)
-    return q, k, v, gates[0] if gates else None
+        count = q.shape[1]
+        q, k = turn(q, cosine[-count:], sine[-count:]), turn(k, cosine, sine)
+    return q, k, v, gate
 
 
 def _qk_norm(config: ModelConfig, params: Params, name: str, x: Any) -> Any:
@@ -91,18 +101,19 @@ def _qk_norm(config: ModelConfig, params: Params, name: str, x: Any) -> Any:
 
 
 def attend(config: ModelConfig, window: int | None, q: Any, k: Any, v: Any) -> Any:
-    """Causal softmax attention of sequences that start together; float32 ``[b, t, heads·d]``.
+    """Causal softmax attention of sequences that end together; float32 ``[b, t, heads·d]``.
 
     Queries go in parts, each against the keys that it can see and no others.
     """
-    length = q.shape[1]
-    step = max(QUERIES, -(-length // PARTS))
+    count, length = q.shape[1], k.shape[2]
+    step = max(QUERIES, -(-count // PARTS))
     parts = []
-    for first in range(0, length, step):
+    for first in range(length - count, length, step):
         end = min(first + step, length)
         begin = 0 if window is None else max(0, first - window + 1)
         see = visible(jnp.arange(first, end), jnp.arange(begin, end), window)
-        parts.append(weighed(config, q[:, first:end], k[:, :, begin:end], v[:, :, begin:end], see))
+        asking = q[:, first - length + count : end - length + count]
+        parts.append(weighed(config, asking, k[:, :, begin:end], v[:, :, begin:end], see))
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=1)
 
 

@@ -37,16 +37,20 @@ def block(
     hidden: Any,
     positions: Positions,
     cache: Cache | None = None,
+    last: int | None = None,
 ) -> tuple[Any, Cache | None]:
     """A layer: attention, then feed-forward, each added to what it read; ``[b, t, width]`` to the same.
 
     Without a cache sequences begin at the first position; with one they go on from what it holds.
+    With ``last`` only the states of so many last positions are made: ``[b, last, width]``.
     """
     read = norm(config, params, "attn_norm", hidden) if config.pre_norm else hidden
     if kind.delta:
         mixed, cache = delta_attention(config, params, read, positions, cache)
     else:
-        mixed, cache = attention(config, kind.window, params, read, positions, cache)
+        mixed, cache = attention(config, kind.window, params, read, positions, cache, last)
+    if last is not None:
+        hidden, read, mixed = (x[:, -last:] for x in (hidden, read, mixed))
     return after_attention(config, params, hidden, read, mixed), cache
 
 
@@ -91,12 +95,18 @@ def one_token_options(*, split: bool) -> dict[str, bool | int | str]:
     return {"xla_cpu_prefer_vector_width": 512, **alone}
 
 
-@functools.partial(jax.jit, static_argnames=("config", "kind"))
+@functools.partial(jax.jit, static_argnames=("config", "kind", "last"))
 def compiled_block(
-    config: ModelConfig, kind: Kind, params: Params, hidden: Any, start: Any, angles: Any
+    config: ModelConfig,
+    kind: Kind,
+    params: Params,
+    hidden: Any,
+    start: Any,
+    angles: Any,
+    last: int | None = None,
 ) -> Any:
-    """`block`, compiled once for each kind of layer and shape of ``hidden``."""
-    return block(config, kind, params, hidden, Positions(start, angles))[0]
+    """`block`, compiled once for each kind of layer, shape of ``hidden`` and ``last``."""
+    return block(config, kind, params, hidden, Positions(start, angles), last=last)[0]
 
 
 def _step(

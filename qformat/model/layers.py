@@ -41,12 +41,14 @@ def exact(dtype: Any) -> lax.Precision | None:
     return None if dtype == jnp.bfloat16 else lax.Precision.HIGHEST
 
 
-def linear(params: Params, name: str, x: Any) -> Any:
-    """A projection, with its bias if it has one."""
+def linear(params: Params, name: str, x: Any, outputs: slice | None = None) -> Any:
+    """A projection, with its bias if it has one; with ``outputs`` only those of a plain matrix."""
     if isinstance(params, Watching):
         params.saw(name, x)
-    out = product(x, params[f"{name}.weight"])
-    bias = params.get(f"{name}.bias")
+    weight, bias = params[f"{name}.weight"], params.get(f"{name}.bias")
+    if outputs is not None:
+        weight, bias = weight[outputs], None if bias is None else bias[outputs]
+    out = product(x, weight)
     return out if bias is None else out + bias
 
 

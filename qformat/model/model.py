@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,8 +17,6 @@ from qformat.model.rope import layer_angles
 from qformat.model.weights import Dtype, Params, Weights, dtype_named
 from qformat.views.canonical import canonical
 
-AT_ONCE = 512  # tokens that go through a layer together, unless one sequence has more
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -29,18 +26,16 @@ class Layer:
     index: int
     params: Params
 
-    def __call__(self, hidden: Any, start: int = 0) -> Any:
+    def __call__(self, hidden: Any, start: int = 0, last: int | None = None) -> Any:
         """The next hidden states; positions count from ``start``, and nothing before it is seen.
 
-        Few sequences at a time go through the layer, so that what it computes stays in cache.
+        With ``last`` those of so many last positions, which takes as much less work.
         """
-        step = max(1, AT_ONCE // hidden.shape[1])
-        if len(hidden) > step:
-            parts = [self(hidden[i : i + step], start) for i in range(0, len(hidden), step)]
-            return jnp.concatenate(parts)
-        angles = layer_angles(self.config, self.index, start + hidden.shape[1])
+        length = hidden.shape[1]
+        angles = layer_angles(self.config, self.index, start + length)
         kind = Kind.of(self.config, self.index)
-        return decoder.compiled_block(self.config, kind, self.params, hidden, np.int32(start), angles)
+        last = None if last is None or last >= length else last
+        return decoder.compiled_block(self.config, kind, self.params, hidden, np.int32(start), angles, last)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,19 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def growth(before: int, after: int) -> str:
+    """How a file's size changed.
+
+    >>> growth(400, 100), growth(100, 107), growth(5, 5), growth(5, 0)
+    ('4.00× smaller', '1.07× larger', 'as large as before', 'empty')
+    """
+    if not after:
+        return "empty"
+    words = [f"{before / after:.2f}× smaller", f"{after / max(before, 1):.2f}× larger"]
+    told = words[0] if before >= after else words[1]
+    return "as large as before" if told.startswith("1.00×") else told
+
+
 def shape(dims: Sequence[int]) -> str:
     """A shape as people write it.
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qformat
+from qformat.model import generate as generating
 from qformat.model import open_model
 from qformat.model.chat import Conversation, side_by_side
 from qformat.model.chat_template import ChatTemplate, TemplateError, load_chat_template
@@ -172,6 +173,22 @@ def test_a_reply_knows_its_speed_and_where_its_tokens_are():
     kept = reply.copy()
     reply.add(1, b"e", "e", 1)
     assert (kept.text, kept.ids) == ("abcd", [97, 98, 100])
+
+
+def test_reading_a_long_prompt_can_be_stopped_and_goes_on_from_there(talk, monkeypatch):
+    monkeypatch.setattr(generating, "PART", 8)
+    text = "Hello there. " * 6
+    talk.reset()
+    wanted = [*talk.reply(text, max_new=5)][-1]
+    talk.reset()
+    stopped = talk.reply(text + text, max_new=5)
+    told = [next(stopped) for _ in range(2)][-1]
+    assert (told.ids, told.text) == ([], "")
+    assert 0 < told.read < told.prompt
+    stopped.close()
+    assert talk.turns == []
+    assert talk._session is not None
+    assert [*talk.reply(text, max_new=5)][-1].ids == wanted.ids
 
 
 def test_a_conversation_knows_what_was_said(talk):

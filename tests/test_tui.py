@@ -13,6 +13,7 @@ import pytest
 from conftest import qformat as command
 from conftest import save_bf16, tiny_model, weights
 from screens import app_of, press, seen, settled, write
+from textual.widgets import Input
 from typed_gguf import every_type
 
 import qformat
@@ -357,12 +358,17 @@ async def test_the_footer_leaves_out_keys_that_a_field_takes_as_text(files, tmp_
 
 async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await settled(pilot)
         await press(pilot, "e")
         await write(pilot, "nothing")
         await press(pilot, "ctrl+r")
-        assert "cannot be read" in seen(app)
+        assert "there is no file nothing" in seen(app)
+        bad = tmp_path / "bad.txt"
+        bad.write_bytes(b"\xff")
+        app.screen.query_one("#text", Input).value = str(bad)
+        await press(pilot, "ctrl+r")
+        assert "is not UTF-8" in seen(app)
         assert "ctrl+r measures" in seen(app)
 
 

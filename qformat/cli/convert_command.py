@@ -10,6 +10,7 @@ import click
 from qformat.cli.progress import bar
 from qformat.cli.text import line, parse_size, say, shape, show, show_json, size, table
 from qformat.errors import QFormatError
+from qformat.text import growth
 
 if TYPE_CHECKING:
     from qformat.convert.options import Options
@@ -104,11 +105,11 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan or the report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no report.")
 def convert(source: str, target: Path | None, **options: Any) -> None:
-    """Quantize a checkpoint into a container, or write one back as plain numbers.
+    """Convert a checkpoint: to a quantized container, to GGUF, or back to plain numbers.
 
     SOURCE is a Hugging Face folder, a safetensors or GGUF file, an index of shards, or a container.
-    TARGET is a file ending in .safetensors, or a folder to be made. Norms, biases and tiny
-    tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
+    TARGET is a file ending in .safetensors or .gguf, or a folder to be made. Norms, biases and
+    tiny tensors are kept and embeddings and output head get 8 bits, unless a recipe says otherwise
     (--print-recipe shows the rules). The target appears complete or not at all.
     """
     from qformat.convert.report import report
@@ -192,10 +193,9 @@ def _print(report: Any, as_json: bool) -> None:
         show(
             f"{report.importance['tensors']} tensors by the importances of {line(report.importance['file'])}"
         )
-    times = report.source_bytes / report.nbytes if report.nbytes else 0
     total = (
         f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), "
-        f"{report.bpw:.3f} bits per weight, {times:.2f}× smaller"
+        f"{report.bpw:.3f} bits per weight, {growth(report.source_bytes, report.nbytes)}"
     )
     show(total + (f", {report.seconds:.1f} s" if done else " (dry run: nothing was written)"))
 

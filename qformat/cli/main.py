@@ -15,7 +15,7 @@ from qformat.cli.text import say
 from qformat.errors import QFormatError
 
 _COMMANDS = {
-    "convert": "Quantize a checkpoint into a container, or write one back as plain numbers.",
+    "convert": "Convert a checkpoint: to a quantized container, to GGUF, or back to plain numbers.",
     "inspect": "Show what is inside a model file, down to the bits of one block.",
     "tui": "Look inside, compare, convert, measure and chat in the terminal, screen by screen.",
     "diff": "Compare two checkpoints tensor by tensor.",

@@ -45,7 +45,8 @@ class Conversation:
     def reply(self, text: str, *, max_new: int = 512, **sampling: Any) -> Iterator[Reply]:
         """Say something; the reply, again after every token. It becomes part of the conversation.
 
-        A turn that ends early, by closing this iterator, keeps what was said until then.
+        It comes before its first token, too, after each part of a long prompt that was read. A turn that
+        ends early, by closing this iterator, keeps what was answered until then, if anything was.
 
         Raises
         ------
@@ -62,9 +63,15 @@ class Conversation:
         if room < 1:
             what = f"the conversation has {len(prompt)} tokens, more than the model's context"
             raise QFormatError(what, file=self.model.checkpoint.path, hint="start a new one: /reset")
-        reply, stream, resumed = Reply(), self.tokenizer.stream(), time.perf_counter()
+        stream, resumed = self.tokenizer.stream(), time.perf_counter()
+        reply = Reply(prompt=len(prompt))
         most = min(max_new, room)
         session, self._session = self._room_for(len(prompt) + most), None
+        for reply.read in session.read_ahead(prompt):
+            reply.seconds += time.perf_counter() - resumed
+            self._session = session  # whole between two parts, if it ends here
+            yield reply
+            self._session, resumed = None, time.perf_counter()
         tokens = generate(
             self.model, prompt, max_new=most, stop_ids=self.tokenizer.eos, session=session, **sampling
         )

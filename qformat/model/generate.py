@@ -60,6 +60,14 @@ class Session:
         del self.tokens[same:]  # caches hold it still, but a position is seen only after it was read anew
         return same
 
+    def read_ahead(self, ids: Sequence[int]) -> Iterator[int]:
+        """Read what is new of a sequence, all but its last part; how much is read of it, after each part."""
+        self.keep(ids)
+        while len(ids) - len(self.tokens) > PART:
+            start = len(self.tokens)
+            self._read(ids[start : start + PART])
+            yield len(self.tokens)
+
     def _empty(self) -> list[Cache]:
         dtype = DTYPES[self.model.dtype]
         return [decoder.empty_cache(self.model.config, kind, self._room, dtype) for kind in self._kinds]

@@ -38,6 +38,8 @@ class Reply:
         What each token stands for; the text ends where the last whole character of them does.
     places
         Where in ``text`` each token begins.
+    prompt, read
+        Tokens of the prompt, and how many of them are read while there is no answer yet.
     seconds
         Time that this model took, the other one of a pair not counted; ``first_seconds`` of them went
         by before the first token, most of it for reading the prompt.
@@ -48,6 +50,8 @@ class Reply:
     places: list[int] = field(default_factory=list)
     text: str = ""
     end: str = ""
+    prompt: int = 0
+    read: int = 0
     seconds: float = 0.0
     first_seconds: float = 0.0
 

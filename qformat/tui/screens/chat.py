@@ -150,7 +150,9 @@ class ChatScreen(Page):
     def progress_reply(self, _done: float, replies: Any) -> None:
         """The answers have grown."""
         self.query(Turn).last().show(replies)
-        self._state("answering …")
+        prompt, read = sum(r.prompt for r in replies), sum(r.read for r in replies)
+        answering = any(r.ids for r in replies)
+        self._state("answering …" if answering else f"reading what was said: {read / prompt:.0%} …")
 
     def computed_reply(self, replies: list[Reply]) -> None:
         """The answers have ended."""

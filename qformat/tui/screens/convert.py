@@ -14,7 +14,7 @@ from textual.widgets import Input, ProgressBar, Static, TextArea
 
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint
-from qformat.text import clean, line, shape, size
+from qformat.text import clean, growth, line, shape, size
 from qformat.tui.actions import bindings
 from qformat.tui.page import Page
 from qformat.tui.widgets.keybar import KeyBar
@@ -110,11 +110,9 @@ class ConvertScreen(Page):
 
         self.query_one(Table).fill(len(rows), cells)
         done = report.seconds is not None
-        times = report.source_bytes / report.nbytes if report.nbytes else 0
         text = Text(f"{FORMATS[self.to]}, {report.nbytes:,} bytes", "bold")
-        text.append(
-            f"\n{size(report.nbytes)}, {report.bpw:.3f} bits per weight, {times:.2f}× smaller", "not bold"
-        )
+        grown = growth(report.source_bytes, report.nbytes)
+        text.append(f"\n{size(report.nbytes)}, {report.bpw:.3f} bits per weight, {grown}", "not bold")
         text.append(
             f"\nwritten in {report.seconds:.1f} s" if done else "\nnothing is written yet", "not bold dim"
         )

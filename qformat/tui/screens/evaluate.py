@@ -89,8 +89,10 @@ class EvaluateScreen(Page):
         """A text is needed; one measurement at a time."""
         if verb in ("run", "layers") and self.is_busy("measure"):
             return "it is running; Escape ends it and keeps what is known"
-        if verb == "run" and not self.query_one("#text", Input).value.strip():
+        if verb == "run" and not (text := self.query_one("#text", Input).value.strip()):
             return "name a text first"
+        if verb == "run" and not Path(text).expanduser().is_file():
+            return f"there is no file {line(text)}"
         if verb == "layers" and not self.query_one("#original", Input).value.strip():
             return "layers add to a divergence: name the original first"
         if verb == "view" and self.result is None:

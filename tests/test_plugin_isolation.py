@@ -15,6 +15,7 @@ from test_plugins import GOOD
 from qformat.errors import PluginError, SchemeError
 from qformat.plugins import guard
 from qformat.plugins.host import Host
+from qformat.schemes.kernels import kernel
 from qformat.schemes.registry import Registry
 
 
@@ -245,9 +246,125 @@ def test_a_file_of_an_absent_plugin_is_listed_verified_and_copied_and_says_what_
         assert "install own-scheme 3.1 or newer" in done.stderr
 
 
-def test_an_encoder_that_fails_is_named_without_a_traceback(tmp_path, model):
+MISTAKES = {
+    "another plane": (
+        '"codes": codes',
+        '"kodes": codes',
+        "`encode`: it gives kodes, scales; the layout has codes",
+    ),
+    "a plane more": ('"scales": scale}', '"scales": scale, "more": scale}', "it gives codes, more, scales"),
+    "turned": ("codes.astype(jnp.int8)", "codes.T", "'codes' as float32[40, "),
+    "too few": ('"scales": scale}', '"scales": scale[:1]}', "'scales' as float32[1], expected numbers ["),
+    "complex": ("codes.astype(jnp.int8)", "codes + 0j", "'codes' as complex64["),
+    "out of range": (" / 15", " / 20", "codes of 'codes' are not all from -16 to 15"),
+    "not a number": ("scale > 0, scale, 1", "scale > 9, scale, 0", "codes of 'codes' are not all from"),
+    "infinite": ('"scales": scale}', '"scales": scale / 0}', "NaN or infinity in 'scales'"),
+    "an error": ("import jax.numpy as jnp", "import jax.numpy as jnp; 1 / 0", "ZeroDivisionError"),
+}
+METHODS = {
+    "decode fails": ("decode", "self, planes, product", "1 / 0", "`decode`: ZeroDivisionError"),
+    "decode to halves": (
+        "decode", "self, planes, product", "return planes['codes'].astype('float16')", "expected float32["
+    ),
+    "sensitive fails": ("sensitive", "self", "1 / 0", "`sensitive`: ZeroDivisionError"),
+    "sensitive unknown": ("sensitive", "self", "return 'nosuch'", "`sensitive`: there is no scheme 'nosuch'"),
+}  # fmt: skip
+
+
+def with_method(name: str, arguments: str, body: str) -> str:
+    return GOOD.replace("@hookimpl\n", f"    def {name}({arguments}):\n        {body}\n\n@hookimpl\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        *((GOOD.replace(old, new, 1), error) for old, new, error in MISTAKES.values()),
+        *((with_method(*how), error) for *how, error in METHODS.values()),
+    ],
+    ids=[*MISTAKES, *METHODS],
+)
+def test_a_scheme_with_a_mistake_is_named_without_a_traceback(tmp_path, model, text, error):
     file = tmp_path / "five.py"
-    file.write_text(GOOD.replace('"codes": codes', '"kodes": codes'))
+    file.write_text(text)
     done = command("--plugin", file, "convert", model, tmp_path / "t.safetensors", "-s", "five", check=False)
-    assert "scheme five failed to encode: KeyError: 'codes'" in done.stderr
+    assert done.returncode == 1
+    assert "scheme five failed in `" in done.stderr
+    assert error in done.stderr
+    assert "qformat_plugin_five" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "t.safetensors").exists()
+
+
+def test_what_a_decoder_prints_is_talk(tmp_path, model):
+    file = tmp_path / "five.py"
+    file.write_text(
+        with_method("decode", "self, planes, product", "print('hm'); return super().decode(planes, product)")
+    )
+    args = ("--plugin", file, "convert", model, tmp_path / "t.safetensors", "-s", "five", "--json")
+    done = command(*args)
+    assert json.loads(done.stdout)["tensors"]
+    assert "hm" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ('Floats("F32")', 'Floats("f16")', "dtype must be one of"),
+        ("block=40", "block=0", "block must be an integer from 1"),
+        ("block=40", "block=40.0", "block must be an integer from 1"),
+        ("Codes(5", "Codes(9", "bits must be an integer from 1 to 8"),
+        ("return Affine", "return None and Affine", "which is not a layout"),
+        ("summary =", "version = '1'; summary =", "version must be an integer"),
+        ("summary =", "older = {1: 5}; summary =", "not a Scheme class"),
+        ('id = "five"', 'id = "Five"', "small letters"),
+        ("    summary", "    depth: int = 3\n    summary", "Five.depth is not made with option"),
+        ("    summary", "    depth: int = option(3, one_of=(1, 2), help='x')\n    summary", "default 3 is not among"),
+        ("    summary", "    how: str = option('a=b', one_of=('a=b',), help='x')\n    summary", "'a=b'"),
+        ("return [Five]", "pass", "a hook gave None"),
+        ("return [Five]", "return Five", "not a list"),
+    ],
+)  # fmt: skip
+def test_a_scheme_that_cannot_work_is_broken_before_it_is_used(tmp_path, old, new, error):
+    text = GOOD.replace("Scheme, hookimpl", "Scheme, hookimpl, option")
+    assert old in text
+    env = install(tmp_path, "five-scheme", text.replace(old, new, 1))
+    listed = command("schemes", **env)
+    assert "sym8" in listed.stdout
+    assert error in listed.stderr
+    assert "BROKEN" in command("plugins", **env).stdout
+
+
+def test_a_scheme_cannot_take_the_name_of_a_built_in_mixture(tmp_path):
+    env = install(tmp_path, "five-scheme", GOOD.replace('"five"', '"q4_k_m"'))
+    listed = command("schemes", **env)
+    assert "'q4_k_m' is the name of a built-in mixture" in listed.stderr
+    assert "q4_k_m" in listed.stdout.splitlines()[-1]
+    assert "5-bit symmetric  " not in listed.stdout
+
+
+def test_bits_of_one_byte_floats_are_uint8_and_numbers_are_not(tmp_path):
+    from dataclasses import dataclass
+
+    import numpy as np
+
+    from qformat.schemes import Affine, Codes, Floats, Scheme
+    from qformat.schemes.coder import decode, encode
+
+    @dataclass(frozen=True)
+    class Eighths(Scheme):
+        id = "eighths"
+
+        def layout(self):
+            return Affine(Codes(8, signed=True), Floats("F8_E4M3"), block=8)
+
+        def encode(self, blocks, weights=None):
+            import jax.numpy as jnp
+
+            scales = jnp.full(len(blocks), self.bits[0], self.bits[1])
+            return {"codes": jnp.full(blocks.shape, 1, jnp.int8), "scales": scales}
+
+    values = np.ones((4, 16), np.float32)
+    for Eighths.bits, wanted in (((2, "int8"), 2.0), ((2.0, "float32"), 2.0), ((0x40, "uint8"), 2.0)):
+        kernel.cache_clear()
+        found = encode(Eighths(), values)
+        assert (decode(Eighths(), found.planes, values.shape) == wanted).all()

@@ -21,7 +21,9 @@ def test_every_token_is_scored_once_in_its_place(ctx, extra, bos, stride):
     assert len(set(places)) == len(places)
     # Without a beginning-of-text token, a window's first token cannot be scored by that window.
     unscored = set(range(len(text))) - set(places.tolist())
-    assert unscored <= set(windows.source[:, 0].tolist())
+    # If the text ends with it, that window has nothing to say and is left out.
+    assert unscored <= {*windows.source[:, 0].tolist(), len(text) - 1}
+    assert windows.scored.any(axis=1).all()
     if bos is not None or (stride is not None and stride < ctx):
         assert unscored <= ({0} if bos is None else set())
     assert np.array_equal(windows.tokens[windows.scored], text[places])
@@ -41,7 +43,7 @@ def test_a_stride_gives_each_token_a_long_past(ctx, extra, stride):
     assert (position >= ctx - min(stride, ctx)).all() or not len(position)
 
 
-@given(ctx=st.integers(2, 17), extra=st.integers(0, 60), bos=st.none() | st.just(1))
+@given(ctx=st.integers(3, 17), extra=st.integers(0, 60), bos=st.none() | st.just(1))
 def test_llama_cpp_scores_second_halves_of_disjoint_windows(ctx, extra, bos):
     text = np.arange(100, 100 + 2 * ctx + extra)
     windows = cut(text, ctx=ctx, protocol=LLAMA_CPP, bos=bos)
@@ -55,6 +57,9 @@ def test_llama_cpp_scores_second_halves_of_disjoint_windows(ctx, extra, bos):
 @pytest.mark.parametrize(("protocol", "least"), [("window", 8), (LLAMA_CPP, 16)])
 def test_a_short_text_is_refused_with_its_length(protocol, least):
     assert len(cut(range(least), ctx=8, protocol=protocol))
+    if protocol == LLAMA_CPP:
+        with pytest.raises(TextError, match="no token of a window of 2"):
+            cut(range(least), ctx=2, protocol=protocol)
     with pytest.raises(TextError, match=rf"{least - 1} tokens.*take[s]? {least}"):
         cut(range(least - 1), ctx=8, protocol=protocol)
 

@@ -7,6 +7,7 @@ in the file as it is. Two-byte items without a type (``|V2``) are bfloat16, whic
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from qformat.blocks import dtypes
 from qformat.errors import FormatError
 from qformat.files.checkpoint import Checkpoint, Stored, TensorInfo
 from qformat.files.format import FileFormat
-from qformat.files.safetensors import Mapped
+from qformat.files.safetensors import Mapped, is_count
 from qformat.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ def _array(member: zipfile.ZipInfo, file: io.BufferedReader, path: Path) -> Stor
     kind = _name(dtype)
     if kind is None:
         raise bad(f"its type {dtype.str} is not one that files of tensors have")
-    count = 1
-    for n in shape:
-        count *= n
+    if not all(is_count(n) for n in shape):
+        raise bad(f"its shape {shape} is not one of counts")
+    count = math.prod(shape)
     size = dtypes.nbytes(kind, count)
     if head.tell() + size != member.file_size or start + member.file_size > path.stat().st_size:
         raise bad(f"its shape needs {size:,} bytes, it has {member.file_size - head.tell():,}")

@@ -99,8 +99,15 @@ def default_recipe(scheme: str) -> Recipe:
     chosen = resolve(scheme)
     rules = [Rule("*", KEEP, max_dims=1), Rule("*", KEEP, max_elements=TINY)]
     rules += [Rule(pattern, KEEP) for pattern in SMALL_BUT_DECISIVE]
-    if isinstance(chosen, Scheme) and chosen.sensitive() != chosen.spec():
-        rules += [Rule(pattern, chosen.sensitive()) for pattern in EMBEDDINGS_AND_HEADS]
+    if isinstance(chosen, Scheme):
+        with chosen.blamed("sensitive"):
+            sensitive = chosen.sensitive()
+        try:
+            resolve(sensitive)
+        except SchemeError as error:
+            raise chosen.fault("sensitive", error.what) from None
+        if sensitive != chosen.spec():
+            rules += [Rule(pattern, sensitive) for pattern in EMBEDDINGS_AND_HEADS]
     return Recipe((*rules, Rule("*", scheme)))
 
 

@@ -25,7 +25,7 @@ class Windows:
 
     ``scored[i, j]`` says whether ``tokens[i, j]`` is a token whose probability counts; the first of
     a window never is. ``source[i, j]`` is its place in the text's tokens, or -1 for what was put
-    there: a beginning-of-text token, or the filling behind the text's end.
+    there: a beginning-of-text token, or the filling behind the text's end. Each window has a scored token.
     """
 
     tokens: NDArray[np.int32]
@@ -73,7 +73,7 @@ def cut(
     Raises
     ------
     TextError
-        If the text does not fill a window, or two of them for ``llama.cpp``.
+        If the text does not fill a window, or two of them for ``llama.cpp``, or a window is too short.
     """
     text = np.asarray(tokens, np.int32)
     least, taker = (
@@ -86,9 +86,13 @@ def cut(
             f"the text has {len(text)} tokens; {taker} {least}",
             hint=f"use a longer text, or a shorter window: --ctx {max(2, len(text) // 2)}",
         )
-    if protocol == LLAMA_CPP:
-        return _as_llama_cpp(text, ctx, bos)
-    return _sliding(text, ctx, stride or ctx, bos)
+    windows = (
+        _as_llama_cpp(text, ctx, bos) if protocol == LLAMA_CPP else _sliding(text, ctx, stride or ctx, bos)
+    )
+    windows = windows.take(np.flatnonzero(windows.scored.any(axis=1)))
+    if not len(windows):
+        raise TextError(f"no token of a window of {ctx} is scored", hint="use a longer window: --ctx 512")
+    return windows
 
 
 def _as_llama_cpp(text: NDArray[np.int32], ctx: int, bos: int | None) -> Windows:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Imatrix:
     entries: Mapping[str, NDArray[np.float32]] = field(repr=False)
     datasets: tuple[str, ...]
     chunks: int
-    digest: str  # SHA-256 of the file
+    digest: str = ""  # SHA-256 of the file
 
     def origin(self) -> dict[str, object]:
         """What a file made with it says of it; JSON-ready."""
@@ -63,17 +63,15 @@ def read_imatrix(path: Path) -> Imatrix:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            made = _read_gguf(path) if file.read(4) == b"GGUF" else _read_legacy(path)
+            if not made.entries:
+                raise FormatError("the file holds no importances", file=path, hint=_NOT_ONE)
+            for name, values in made.entries.items():
+                _check(name, values, path)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return replace(made, digest=hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", file=path) from None
-    made = _read_gguf(path, digest) if head == b"GGUF" else _read_legacy(path, digest)
-    if not made.entries:
-        raise FormatError("the file holds no importances", file=path, hint=_NOT_ONE)
-    for name, values in made.entries.items():
-        _check(name, values, path)
-    return made
 
 
 def _check(name: str, values: NDArray[np.float32], path: Path) -> None:
@@ -91,7 +89,7 @@ def _check(name: str, values: NDArray[np.float32], path: Path) -> None:
 # --- GGUF -----------------------------------------------------------------------------------------
 
 
-def _read_gguf(path: Path, digest: str) -> Imatrix:
+def _read_gguf(path: Path) -> Imatrix:
     from qformat.files.gguf.checkpoint import GGUFCheckpoint
 
     file = GGUFCheckpoint.open(path)
@@ -103,7 +101,7 @@ def _read_gguf(path: Path, digest: str) -> Imatrix:
             hint=_NOT_ONE,
         )
     entries = {name: _means(file, name) for name in names}
-    return Imatrix(path, entries, _datasets(file), _number(file, CHUNKS), digest)
+    return Imatrix(path, entries, _datasets(file), _number(file, CHUNKS))
 
 
 def _means(file: GGUFCheckpoint, name: str) -> NDArray[np.float32]:
@@ -146,7 +144,7 @@ def _number(file: GGUFCheckpoint, key: str) -> int:
 # --- the older form -------------------------------------------------------------------------------
 
 
-def _read_legacy(path: Path, digest: str) -> Imatrix:
+def _read_legacy(path: Path) -> Imatrix:
     cursor = _Legacy(path)
     count = cursor.number("entries", 1, cursor.left // 13)
     entries: dict[str, NDArray[np.float32]] = {}
@@ -155,15 +153,17 @@ def _read_legacy(path: Path, digest: str) -> Imatrix:
             raise FormatError("it is there twice", file=path, tensor=name)
         entries[name] = values
     chunks, text = cursor.trailer()
-    return Imatrix(path, entries, (text,) if text else (), chunks, digest)
+    return Imatrix(path, entries, (text,) if text else (), chunks)
 
 
 class _Legacy:
     """The bytes of a ``.dat``, and how far they were read."""
 
     def __init__(self, path: Path) -> None:
+        import numpy as np
+
         self.path = path
-        self.data = path.read_bytes()
+        self.data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
         self.at = 0
 
     @property
@@ -187,7 +187,7 @@ class _Legacy:
                 f"the file ends within {what}", file=self.path, offset=self.at, hint="it is cut short"
             )
         self.at += size
-        return self.data[self.at - size : self.at]
+        return self.data[self.at - size : self.at].tobytes()
 
     def entry(self) -> tuple[str, NDArray[np.float32]]:
         """A name and its means."""

@@ -189,7 +189,11 @@ def strict() -> bool:
 
 
 def _answers(call: Callable[[], Any], check: Callable[[Any], None]) -> list[Any]:
-    items = [item for group in call() for item in group]
+    items: list[Any] = []
+    for group in call() or [None]:  # pluggy leaves out what is None
+        if isinstance(group, type) or not isinstance(group, Iterable):
+            raise PluginError(f"a hook gave {group!r}, not a list: `return [YourOwn]`")
+        items += group
     for item in items:
         check(item)
     return items

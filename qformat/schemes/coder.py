@@ -93,11 +93,10 @@ def _weights(
     kern: Kernel, values: NDArray[Any], dtype: str, importance: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """A tile's element weights as a full tile of blocks."""
-    numbers = values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
-    with np.errstate(over="ignore", invalid="ignore"):  # bad values are refused by name, later
-        found = kern.scheme.element_weights(
-            numbers.astype(np.float32, copy=False), np.broadcast_to(importance, values.shape)
-        )
+    numbers = _numbers(values, dtype).astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"), kern.scheme.blamed("element_weights"):
+        # Bad values are refused by name, later.
+        found = kern.scheme.element_weights(numbers, np.broadcast_to(importance, values.shape))
     return _fill(kern, found, fill=0)[0]
 
 
@@ -169,13 +168,19 @@ def _pack(codes: NDArray[Any], width: int) -> NDArray[np.uint8]:
 def _check_floats(kern: Kernel, floats: Mapping[str, NDArray[Any]], values: NDArray[Any], dtype: str) -> None:
     """Refuse scales and the like that overflowed."""
     for name, numbers in floats.items():
-        if not _all_finite(numbers):
-            _refuse_values(values, dtype)
-            raise DataError(
-                f"the values are too large for {kern.scheme.spec()}: its {name} overflow "
-                f"{dtype_name(numbers.dtype)}",
-                hint="choose a wider type for the scale, such as scale=bf16 or scale=f32, or another scheme",
-            )
+        if _all_finite(numbers):
+            continue
+        _refuse_values(values, dtype)
+        peak = float(np.abs(_numbers(values, dtype)).max())
+        if peak < 1:
+            what = f"it gives NaN or infinity in {name!r} for values up to {peak:g}"
+            raise kern.scheme.fault("encode", what)
+        wider = "a wider type for the scale, such as scale=bf16 or scale=f32, or "
+        raise DataError(
+            f"the values are too large for {kern.scheme.spec()}: its {name} overflow "
+            f"{dtype_name(numbers.dtype)}",
+            hint=f"choose {wider if 'scale' in kern.scheme.options() else ''}another scheme",
+        )
 
 
 def _all_finite(numbers: NDArray[Any]) -> bool:
@@ -185,9 +190,14 @@ def _all_finite(numbers: NDArray[Any]) -> bool:
     return bool(np.isfinite(numbers).all())
 
 
+def _numbers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """A tile's values under their own type; bfloat16 comes as its bits."""
+    return values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
+
+
 def _refuse_values(values: NDArray[Any], dtype: str) -> None:
     """Raise the error that names the first NaN or infinity, if there is one."""
-    numbers = values.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else values
+    numbers = _numbers(values, dtype)
     if np.isfinite(numbers).all():
         return
     row, col = np.argwhere(~np.isfinite(numbers))[0]
@@ -203,7 +213,7 @@ def _exact_sums(
     kern: Kernel, items: Mapping[str, NDArray[Any]], blocks: NDArray[Any], dtype: str, mask: Any
 ) -> Sums:
     """The sums in float64, for values whose squares pass float32."""
-    numbers = blocks.view(dtypes.numpy_dtype("BF16")) if dtype == "BF16" else blocks
+    numbers = _numbers(blocks, dtype)
     decoded = kern.decode(items).astype(np.float64)
     values = numbers.astype(np.float64)
     if mask is not None:

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ from jax import lax
 from numpy.typing import NDArray
 
 from qformat.blocks import dtypes
+from qformat.blocks.bits import code_range
 from qformat.blocks.layout import Codes, Floats, Layout, RawBlocks, block_size, planes, sections
 from qformat.blocks.sums import Sums
-from qformat.errors import QFormatError, SchemeError
-from qformat.plugins.stdout import diverted
 from qformat.schemes.numerics import materialized
 from qformat.schemes.records import Record
 from qformat.schemes.scheme import Scheme
@@ -263,6 +262,19 @@ def _types(layout: Layout) -> dict[str, tuple[np.dtype[Any], int]]:
     return found
 
 
+def _names(given: Iterable[str]) -> str:
+    return ", ".join(sorted(map(str, given))) or "nothing"
+
+
+def _outside(codes: Any, bits: int, *, signed: bool) -> Any:
+    """Of each some codes whether one is out of range; None if their type cannot hold one that is."""
+    low, high = code_range(bits, signed=signed)
+    if codes.dtype.kind in "iu" and low <= np.iinfo(codes.dtype).min and np.iinfo(codes.dtype).max <= high:
+        return None
+    wrong = ~((codes >= low) & (codes <= high))
+    return jnp.max(wrong.reshape(math.gcd(wrong.size, 64), -1).astype(jnp.uint8), axis=0)
+
+
 def _is_float(dtype: np.dtype[Any]) -> bool:
     return any(dtypes.numpy_dtype(name) == dtype for name in dtypes.FLOATS)
 
@@ -296,6 +308,8 @@ class Kernel:
         self.record = Record(self.layout) if isinstance(self.layout, RawBlocks) else None
         self.block = block_size(self.layout)
         self.types = _types(self.layout)
+        items = {plane.name: plane.item for plane in self.planes}
+        self.codes = {n: (i.bits, i.signed) for n, i in items.items() if isinstance(i, Codes)}
         self.floats = tuple(name for name, (dtype, _) in self.types.items() if _is_float(dtype))
         self.blocks = max(8, TILE // self.block // 8 * 8)
         self.decode_blocks = self.blocks
@@ -319,7 +333,12 @@ class Kernel:
         if dtype == "F16":
             values, dtype = _widening()(values), "F32"
         found = self._encode(values, mask, weights, NO_FLOOR, dtype=dtype, figures=figures)
-        planes, within, sums, peaks = found
+        planes, within, sums, peaks, outside = found
+        for name, faults in outside.items():
+            if np.asarray(faults).any():
+                bits, signed = self.codes[name]
+                low, high = code_range(bits, signed=signed)
+                raise self.scheme.fault("encode", f"codes of {name!r} are not all from {low} to {high}")
         planes = {name: np.asarray(array) for name, array in planes.items()}
         floats = planes | {name: np.asarray(array) for name, array in within.items()}
         measured = None if sums is None else _total(sums)
@@ -340,42 +359,60 @@ class Kernel:
 
     def _encode_tile(
         self, raw: Any, mask: Any, weights: Any, floor: Any, *, dtype: str, figures: bool
-    ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Any], Any, Any, dict[str, Any]]:
         values = widen(raw, dtype)
         peaks = None if self.scheme.bad_values_show and weights is None else _peaks(raw)
-        items = self._encoded(values, weights)
+        items, outside = self._encoded(values, weights, check=figures)
         sums = None
         if figures:
             names, arrays = zip(*items.items(), strict=True)
             items = dict(zip(names, materialized(*arrays), strict=True))
-            decoded = self.scheme.decode(items, _uncontracted(floor))
+            decoded = self._decoded(items, floor)
             sums = _sums(values, decoded, mask)
         if self.record is not None:
             floats = {name: items[name] for name in self.floats}
-            return {"blocks": self.record.join(items)}, floats, sums, peaks
-        return {k: self._packed(k, a) for k, a in items.items()}, {}, sums, peaks
+            return {"blocks": self.record.join(items)}, floats, sums, peaks, outside
+        return {k: self._packed(k, a) for k, a in items.items()}, {}, sums, peaks, outside
 
-    def _encoded(self, values: Any, weights: Any) -> dict[str, Any]:
-        """What the scheme's own encoder gives, each array in its plane's type and shape."""
-        try:
-            with diverted():
-                given = self.scheme.encode(values, weights)
-            return {name: self._item(name, given[name]) for name in self.types}
-        except QFormatError:
-            raise
-        except Exception as error:
-            raise SchemeError(
-                f"scheme {self.scheme.id} failed to encode: {type(error).__name__}: {error}",
-                hint="its plugin is at fault; `qformat --traceback …` shows where",
-            ) from error
+    def _encoded(self, values: Any, weights: Any, *, check: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the scheme's own encoder gives, in its planes' types and shapes.
 
-    def _item(self, name: str, array: Any) -> Any:
+        With ``check`` also where codes are out of range, which takes a fifth of the time without figures.
+        """
+        with self.scheme.blamed("encode"):
+            given = self.scheme.encode(values, weights)
+            if set(given) != set(self.types):
+                what = f"it gives {_names(given)}; the layout has {_names(self.types)}"
+                raise self.scheme.fault("encode", what)
+            arrays = {name: jnp.asarray(given[name]) for name in self.types}
+            items = {name: self._item(name, array, len(values)) for name, array in arrays.items()}
+        codes = self.codes.items() if check else ()
+        outside = {name: _outside(arrays[name], bits, signed=signed) for name, (bits, signed) in codes}
+        return items, {name: found for name, found in outside.items() if found is not None}
+
+    def _item(self, name: str, array: Any, count: int) -> Any:
         """An encoder's array as the plane's (or the raw block's section's) own type and shape."""
         dtype, per_block = self.types[name]
+        shapes = [(count, per_block), (count,)]
+        if array.shape not in shapes[: 2 if per_block == 1 else 1] or array.dtype.kind not in "iufV":
+            wanted = f"{'integers' if dtype.kind in 'iu' else 'numbers'} {list(shapes[0])}"
+            what = f"it gives {name!r} as {array.dtype}{list(array.shape)}, expected {wanted}"
+            raise self.scheme.fault("encode", what)
         array = array.reshape(-1, per_block)
-        if array.dtype != dtype and array.dtype.itemsize == dtype.itemsize == 1:
+        is_bits = array.dtype == np.uint8 and dtype.itemsize == 1
+        if array.dtype != dtype and (is_bits or (array.dtype == np.int8 and dtype == np.uint8)):
             return lax.bitcast_convert_type(array, dtype)
         return array.astype(dtype)
+
+    def _decoded(self, items: dict[str, Any], floor: Any) -> Any:
+        """What the scheme's own decoder gives: float32 ``[n, block]``."""
+        with self.scheme.blamed("decode"):
+            found = jnp.asarray(self.scheme.decode(items, _uncontracted(floor)))
+            wanted = len(next(iter(items.values()))), self.block
+            if found.shape != wanted or found.dtype != jnp.float32:
+                what = f"it gives {found.dtype}{list(found.shape)}, expected float32{list(wanted)}"
+                raise self.scheme.fault("decode", what)
+            return found
 
     def _packed(self, name: str, array: Any) -> Any:
         bits = _in_kernel(name, self.layout)
@@ -387,7 +424,7 @@ class Kernel:
             bits = _in_kernel(plane.name, self.layout)
             if bits is not None and isinstance(plane.item, Codes):
                 opened[plane.name] = unpack(items[plane.name], bits, signed=plane.item.signed)
-        decoded = self.scheme.decode(opened, _uncontracted(floor))
+        decoded = self._decoded(opened, floor)
         return narrow(decoded) if dtype == "BF16" else decoded
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from qformat.blocks.descriptor import Provider, SchemeRecord
-from qformat.blocks.layout import planes
+from qformat.blocks.descriptor import Provider, SchemeRecord, record_from_json, record_to_json
+from qformat.blocks.layout import Layout, planes
 from qformat.errors import SchemeError
 from qformat.plugins.host import Host, PluginInfo, host
 from qformat.schemes.mixture import Mixture
@@ -51,8 +53,18 @@ class Registry:
         for plugin, mixture in list(self.host.ask("qformat_mixtures", _check_mixture)):
             if mixture.id in self._mixtures:
                 self.host.shadow(plugin, f"the mixture {mixture.id!r} is provided by another plugin too")
-            else:
-                self._mixtures[mixture.id] = mixture
+                continue
+            # A mixture may have the name of a scheme of its own plugin: it is that, with exceptions.
+            others = [c for c in self._claims.get(mixture.id, []) if c.plugin is not plugin]
+            if others and not plugin.ours:
+                self.host.shadow(plugin, f"{mixture.id!r} is a scheme of {others[0].plugin.label}, too")
+                continue
+            for claim in others:
+                self._claims[mixture.id].remove(claim)
+                self.host.shadow(claim.plugin, f"{mixture.id!r} is the name of a built-in mixture")
+            if not self._claims.get(mixture.id, [None]):
+                del self._claims[mixture.id]
+            self._mixtures[mixture.id] = mixture
 
     def _shadow(self, name: str, claims: list[_Owned]) -> None:
         hidden = claims[1:] if claims[0].plugin.ours else claims
@@ -181,9 +193,22 @@ def _check(scheme: Any) -> None:
     if not (isinstance(scheme, type) and issubclass(scheme, Scheme)):
         raise SchemeError(f"qformat_schemes gave {scheme!r}, which is not a Scheme class")
     name = getattr(scheme, "id", None)
-    if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum():
-        raise SchemeError(f"{scheme.__name__}.id must be a word of letters, digits, - and _")
-    planes(scheme().layout())
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9][a-z0-9_-]*", name):
+        raise SchemeError(f"{scheme.__name__}.id must be a word of small letters, digits, - and _")
+    for field in dataclasses.fields(scheme):
+        if "option" not in field.metadata:
+            raise SchemeError(f"{scheme.__name__}.{field.name} is not made with option(…)")
+    for version, older in scheme.older.items():
+        if not (isinstance(older, type) and issubclass(older, Scheme)):
+            raise SchemeError(f"{scheme.__name__}.older[{version!r}] is {older!r}, not a Scheme class")
+    made = scheme()
+    layout = made.layout()
+    if not isinstance(layout, Layout):
+        raise SchemeError(f"{scheme.__name__}.layout gives {layout!r}, which is not a layout")
+    # What a reader demands of a file has to hold for what this scheme will write.
+    record = SchemeRecord(name, scheme.version, made.options(), Provider("a plugin", "0"), layout)
+    record_from_json(record_to_json(record), scheme.__name__)
+    planes(layout)
 
 
 def _check_mixture(mixture: Any) -> None:

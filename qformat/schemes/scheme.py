@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qformat.blocks.decode import decode_blocks
 from qformat.blocks.equivalent import Equivalent
 from qformat.blocks.layout import Layout, Vocabulary, bits_per_weight, block_size
-from qformat.errors import SchemeError
+from qformat.errors import QFormatError, SchemeError
+from qformat.plugins.stdout import diverted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,18 @@ class _Constraint:
 
 
 def option(default: OptionValue, *, one_of: tuple[OptionValue, ...], help: str) -> Any:  # noqa: A002
-    """Declare an option of a scheme: its default, the values allowed, and a line of help."""
+    """Declare an option of a scheme: its default, the values allowed, and a line of help.
+
+    Raises
+    ------
+    SchemeError
+        For a default that is not allowed, and for words that cannot be typed in ``id:name=word,…``.
+    """
+    if default not in one_of:
+        raise SchemeError(f"an option's default {default!r} is not among its values {one_of}")
+    for word in one_of:
+        if not str(word) or set(str(word)) & set(",=: "):
+            raise SchemeError(f"an option's value {word!r} is empty or has one of `,=:` or a space in it")
     return dataclasses.field(default=default, metadata={"option": _Constraint(help, one_of)})
 
 
@@ -55,17 +68,18 @@ class Scheme:
 
     def layout(self) -> Layout:
         """The planes with their bit layout, and the rule that decodes them."""
-        raise NotImplementedError
+        raise NotImplementedError("a scheme needs a method layout")
 
     def encode(self, blocks: Any, weights: Any = None) -> Mapping[str, Any]:
         """Encode ``blocks`` float32 ``[n, block]`` to one array per plane.
 
         An array has the shape ``[n, items per block]`` (``[n]`` will do for one item): integers
-        in the range of the codes, floats that are cast to the plane's dtype. Raw blocks have one
-        array per section of the record (`qformat.blocks.layout.sections`). ``weights``, if given,
-        has the shape of ``blocks``: the importance of each element.
+        in the range of the codes, numbers that are cast to a float plane's dtype, or uint8 with the bits
+        of one-byte floats. Raw blocks have one array per section of the record
+        (`qformat.blocks.layout.sections`). ``weights``, if given, has the shape of ``blocks``: the
+        importance of each element.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a scheme that encodes needs a method encode")
 
     def decode(self, planes: Mapping[str, Any], product: Callable[[Any], Any]) -> Any:
         """Decode planes (of raw blocks: sections) ``[n, items per block]`` to float32 ``[n, block]``.
@@ -115,6 +129,30 @@ class Scheme:
         return None
 
     # --- what follows from the above --------------------------------------------------------
+
+    @contextmanager
+    def blamed(self, method: str) -> Iterator[None]:
+        """While one of its methods runs: what it prints goes to stderr, what it raises names it.
+
+        Raises
+        ------
+        SchemeError
+            For any error but our own.
+        """
+        try:
+            with diverted():
+                yield
+        except QFormatError:
+            raise
+        except Exception as error:
+            raise self.fault(method, f"{type(error).__name__}: {error}") from error
+
+    def fault(self, method: str, what: str) -> SchemeError:
+        """The error that says what one of its methods did wrong."""
+        return SchemeError(
+            f"scheme {self.id} failed in `{method}`: {what}",
+            hint=f"its plugin is at fault (module {type(self).__module__}); --traceback shows where",
+        )
 
     @property
     def block_size(self) -> int:

@@ -84,11 +84,6 @@ class QFormatApp(App[None]):
         if self.settings.fault:
             self.notify(self.settings.fault, severity="warning", markup=False)
 
-    @property
-    def is_dark(self) -> bool:
-        """Whether the theme is a dark one."""
-        return self.current_theme.dark
-
     def original_for(self, checkpoint: Checkpoint, original: Checkpoint | None = None) -> Checkpoint:
         """The original, or another file, under the names and in the storage of a checkpoint; for workers.
 

@@ -225,7 +225,7 @@ def _codes(codes: Any, bits: int) -> dict[str, Any]:
         return {"qs": gathered(codes, 4, 16)}
     places = lax.broadcasted_iota(jnp.int32, codes.shape, 1)
     high = jnp.sum((codes >> 4) << places, axis=1, keepdims=True)
-    return {"qh": lax.bitcast_convert_type(high, jnp.uint8), "qs": gathered(codes & 15, 4, 16)}
+    return {"qh": lax.bitcast_convert_type(high, jnp.uint8).reshape(-1, 4), "qs": gathered(codes & 15, 4, 16)}
 
 
 def _opened(planes: Mapping[str, Any], bits: int) -> Any:

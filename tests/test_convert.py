@@ -13,8 +13,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import SCHEMES, save_bf16, tiny_model, weights
+from conftest import qformat as command
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import qformat
 from qformat.blocks.decode import decode_rows
@@ -25,6 +26,8 @@ from qformat.convert.recipe import Rule, combine, default_recipe
 from qformat.convert.verbs import plan
 from qformat.errors import DataError, IntegrityError, QFormatError, RecipeError, TargetError
 from qformat.inspect.values import values
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "village"
 
 
 def stored_arrays(path: Path) -> dict[str, tuple[str, list[int]]]:
@@ -194,7 +197,7 @@ def test_rows_longer_than_a_tile_decode_alike_in_one_piece_and_in_many(tmp_path,
     assert middle.tobytes() == whole[1:, 1_000_001:1_000_078].tobytes()
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.uint8, ml_dtypes.float8_e5m2])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.float8_e5m2])
 def test_sources_of_other_types(tmp_path, dtype):
     values = (weights(1, (6, 70), np.float32) * 300).astype(dtype)
     source = save_bf16({"w": values, "flags": np.array([True, False])}, tmp_path / "a.safetensors")
@@ -372,3 +375,52 @@ def test_what_cannot_be_is_said_before_anything_is_written(model, tmp_path, told
     with pytest.raises(QFormatError, match=says):
         qformat.convert(model, tmp_path / "out", **told)
     assert not (tmp_path / "out").exists()
+
+
+def test_integers_are_kept_and_rules_that_decide_nothing_are_told(tmp_path):
+    source, target = tmp_path / "s.safetensors", tmp_path / "t.safetensors"
+    values = weights(1, (64, 64))
+    save_file(
+        {"w": values, "qweight": np.ones((64, 64), np.int32), "packed": np.ones((64, 64), np.uint8)}, source
+    )
+    done = command("convert", source, target, "-s", "sym4", "-q", "--keep", "typo*", "--set", "packed=sym8")
+    assert "no tensor is named 'typo*'" in done.stderr
+    assert "packed" not in done.stderr
+    assert {n: i.coding for n, i in qformat.open(target).tensors.items()} == {
+        "w": "sym4", "qweight": "i32", "packed": "u8"
+    }  # fmt: skip
+    strict = command("convert", source, target, "-s", "sym4", "--strict", "--keep", "typo*", check=False)
+    assert strict.returncode == 1
+
+
+def test_a_scheme_that_makes_short_rows_larger_is_told(tmp_path):
+    source = tmp_path / "s.safetensors"
+    save_file({"w": weights(1, (2000, 1))}, source)
+    done = command("convert", source, tmp_path / "t.safetensors", "-s", "q4_k", "-q")
+    assert "w takes 288,000 bytes in q4_k instead of 4,000: its rows of 1 are short" in done.stderr
+
+
+def test_the_type_of_gguf_that_means_the_same_is_named(tmp_path):
+    done = command("convert", SAMPLE, tmp_path / "t.gguf", "-s", "sym4", check=False)
+    assert "q4_0 means the same" in done.stderr
+
+
+def test_a_copy_is_as_large_as_before(tmp_path):
+    one, two = tmp_path / "one.gguf", tmp_path / "two.gguf"
+    command("convert", SAMPLE, one, "-s", "q4_k_m", "-q")
+    assert "as large as before" in command("convert", one, two).stdout
+
+
+def test_figures_of_what_is_not_finite(tmp_path):
+    values = weights(1, (64, 64)).astype(np.float32)
+    files = {}
+    for name, odd in (("plain", values[0, 0]), ("nan", np.nan), ("inf", np.inf)):
+        values[0, 0] = odd
+        files[name] = tmp_path / f"{name}.safetensors"
+        save_file({"w": values}, files[name])
+    for name in ("nan", "inf"):
+        assert qformat.diff(files[name], files[name]).same
+        row = qformat.diff(files[name], files["plain"]).rows[0]
+        assert not np.isfinite(row.figures.rmse)
+        assert not np.isfinite(row.figures.max)
+        assert not row.figures.snr > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import qformat as command
@@ -10,8 +12,12 @@ from safetensors.numpy import save_file
 from test_gguf_convert import write_model
 
 import qformat
+from qformat.blocks.tiles import Tile
 from qformat.convert.recipe import Rule
 from qformat.errors import FormatError, QFormatError
+from qformat.views.source import tensor_source
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "village"
 
 
 def is_whole(path) -> bool:
@@ -103,8 +109,43 @@ def test_a_changed_source_is_noticed(model, tmp_path):
     }
     tensors["lm_head.weight"][0, 0] += 1
     save_bf16(tensors, other / "model.safetensors")
-    faults = qformat.verify(target, source=other).faults
-    assert [f.tensor for f in faults] == ["lm_head.weight"]
+    found = qformat.verify(target, source=other)
+    assert [f.tensor for f in found.faults] == ["lm_head.weight"]
+    assert found.whole
+    assert not found.ok
+
+
+def test_a_source_may_have_the_other_names_and_another_model_is_one_line(tmp_path):
+    gguf, target = tmp_path / "m.gguf", tmp_path / "t.safetensors"
+    qformat.convert(SAMPLE, gguf, "f32", to="gguf")
+    qformat.convert(SAMPLE, target, "sym4")
+    assert qformat.verify(target, source=gguf).faults[0].what.startswith("it is not the tensor")  # bf16 → f32
+    qformat.convert(gguf, target, "sym4", overwrite=True)
+    assert command("verify", target, "--source", gguf).stdout
+    another = tiny_model(tmp_path / "other")
+    done = command("verify", target, "--source", another, check=False)
+    assert done.returncode == 1
+    assert "this is another model" in done.stderr
+    assert "NOT OF THIS SOURCE: it is whole" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize("scheme", ["sym4", "sym4:scale=bf16", "q4_k", "nf4"])
+@pytest.mark.parametrize("exponent", [8, 20, 30])
+def test_figures_of_tiny_values_are_true_and_what_is_lost_is_told(tmp_path, scheme, exponent):
+    values = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32) * np.float32(
+        10.0**-exponent
+    )
+    source, target = tmp_path / "s.safetensors", tmp_path / "t.safetensors"
+    save_file({"w": values}, source)
+    done = command("convert", source, target, "-s", scheme, "-q")
+    assert qformat.verify(target, source=source).ok
+    made = qformat.open(target)
+    decoded = tensor_source(made, made.tensors["w"]).region(Tile(0, 64, 0, 64))
+    wanted = np.linalg.norm((decoded - values).astype(np.float64)) / np.linalg.norm(values.astype(np.float64))
+    recorded = float(made.tensors["w"].note["error"]["rmse"])
+    assert recorded == pytest.approx(wanted, rel=1e-3)
+    assert ("nothing is left of w" in done.stderr) == (wanted > 0.99)
 
 
 def test_a_plain_file_is_said_to_carry_no_digests(model):

@@ -25,13 +25,21 @@ class Sums:
             self.decoded2 + other.decoded2,
             self.product + other.product,
             self.error2 + other.error2,
-            max(self.worst, other.worst),
+            float(np.maximum(self.worst, other.worst)),  # NaN stays
         )
 
 
 def measure(values: NDArray[Any], decoded: NDArray[Any]) -> Sums:
-    """The sums over two arrays of the same shape, in float64."""
+    """The sums over two arrays of the same shape, in float64.
+
+    Equal infinities, and NaN beside NaN, are no error; what is not finite counts in no other sum.
+    """
     v, d = np.asarray(values, np.float64).reshape(-1), np.asarray(decoded, np.float64).reshape(-1)
-    e = v - d
+    with np.errstate(invalid="ignore"):
+        e = v - d
+    if not np.isfinite(e).all():
+        e[(v == d) | (np.isnan(v) & np.isnan(d))] = 0
+        known = np.isfinite(v) & np.isfinite(d)
+        v, d = v[known], d[known]
     worst = float(np.abs(e).max(initial=0))
     return Sums(float(v @ v), float(d @ d), float(v @ d), float(e @ e), worst)

@@ -140,8 +140,11 @@ def convert(source: str, target: Path | None, **options: Any) -> None:
         result = run(
             planned, threads=options["threads"] or cores(), overwrite=options["overwrite"], progress=progress
         )
+    made = report(planned, result)
+    for warning in made.warnings[len(planned.warnings) :]:
+        say(f"warning: {warning}")
     if not options["quiet"]:
-        _print(report(planned, result), options["as_json"])
+        _print(made, options["as_json"])
 
 
 def _told(given: dict[str, Any]) -> Options:

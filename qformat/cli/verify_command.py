@@ -52,8 +52,11 @@ def _show(found: Any, source: str | None) -> None:
     for fault in found.faults:
         where = f", tensor {fault.tensor!r}" if fault.tensor else ""
         say(f"{fault.file}{where}: {fault.what}")
-    if not found.ok:
+    if not found.whole:
         say(f"DAMAGED: {len(found.faults)} faults")
+        return
+    if not found.ok:
+        say(f"NOT OF THIS SOURCE: it is whole, but does not follow from {line(source)}")
         return
     what = f"{found.tensors} tensors, {found.bytes_checked:,} bytes"
     if not found.has_digests:
@@ -73,6 +76,7 @@ def _json(found: Any) -> dict[str, Any]:
         "path": found.path,
         "format": found.format,
         "ok": found.ok,
+        "whole": found.whole,
         "has_digests": found.has_digests,
         "content": found.content,
         "tensors": found.tensors,

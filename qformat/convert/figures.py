@@ -30,6 +30,8 @@ class Figures:
             return cls(0.0, math.inf, sums.worst, 1.0)
         ratio = sums.error2 / sums.value2 if sums.value2 else math.inf
         norm = math.sqrt(sums.value2) * math.sqrt(sums.decoded2)
+        if math.isnan(ratio):
+            return cls(math.nan, math.nan, sums.worst, math.nan)
         snr = -10 * math.log10(ratio) if 0 < ratio < math.inf else math.copysign(math.inf, -ratio)
         return cls(math.sqrt(ratio), snr, sums.worst, sums.product / norm if norm else 0.0)
 

@@ -195,10 +195,11 @@ def _kept(info: TensorInfo) -> TensorPlan:
 def _raw_array(info: TensorInfo, scheme: Scheme) -> tuple[str, tuple[int, ...]]:
     layout = scheme.layout()
     if not isinstance(layout, RawBlocks) or scheme.id not in BY_NAME:
+        like = None if isinstance(layout, RawBlocks) else smallest_equivalent(layout, BY_NAME)
         raise TargetError(
-            f"GGUF has no type for {scheme.id}",
+            f"GGUF has no type for {scheme.spec()}",
             tensor=info.name,
-            hint="choose one of GGUF's own, such as q4_1",
+            hint=f"{like.id} means the same" if like else "choose one of GGUF's own, such as q4_1",
         )
     rows, cols = rows_cols(info.shape)
     return "U8", (rows, cols // layout.block, layout.size)

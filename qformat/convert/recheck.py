@@ -9,15 +9,23 @@ from qformat.convert.figures import Figures
 from qformat.convert.hashing import byte_view, digest
 from qformat.convert.verify import Fault
 from qformat.files.checkpoint import Checkpoint, TensorInfo
+from qformat.views.aligned import counterpart
 from qformat.views.source import TensorSource, regions
 
 
 def source_faults(made: Checkpoint, source: Checkpoint) -> Iterator[Fault]:
-    """Where a checkpoint does not follow from the source that it names."""
+    """Where a checkpoint does not follow from the source that it names, which may name tensors otherwise."""
+    source = counterpart(made, source)
+    missing = [n for n in made.tensors if n not in source.tensors]
+    other = [n for n, i in made.tensors.items() if n not in missing and source.tensors[n].shape != i.shape]
+    if len(missing) + len(other) > len(made.tensors) / 2:
+        what = f"of {len(made.tensors)} tensors it lacks {len(missing)} and has {len(other)} in another shape"
+        yield Fault(str(source.path), None, f"this is another model: {what}")
+        return
     for name, info in made.tensors.items():
-        if name not in source.tensors:
+        if name in missing:
             yield Fault(str(source.path), name, "the source does not have it")
-        elif source.tensors[name].shape != info.shape:
+        elif name in other:
             yield Fault(str(source.path), name, "the source has it in another shape")
         else:
             yield from _tensor_faults(made, source, info)

@@ -66,8 +66,8 @@ class Recipe:
     rules: tuple[Rule, ...]
 
     def scheme_for(self, info: TensorInfo) -> str:
-        """The scheme, cast or ``keep`` for a tensor; what is not a number is always kept."""
-        if not dtypes.is_quantizable(info.dtype):
+        """The scheme, cast or ``keep`` for a tensor; integers are indices or codes and always kept."""
+        if info.dtype not in dtypes.FLOATS:
             return KEEP
         return next((r.scheme for r in self.rules if r.covers(info)), KEEP)
 

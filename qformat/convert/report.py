@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from qformat.convert.figures import Figures
 from qformat.convert.plan import Plan
 from qformat.convert.run import Result
+from qformat.files.checkpoint import Checkpoint
+from qformat.text import line
 
 SCHEMA = 1
+LOST = 0.99  # relative RMSE; of zeros it is 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Report:
     target: str
     rows: tuple[TensorRow, ...]
     files: Mapping[str, int]  # name -> exact bytes
-    source_bytes: int
+    source_bytes: int  # of its files, with what rides along
     bpw: float
     warnings: tuple[str, ...]
     content: str | None = None
@@ -97,13 +100,30 @@ def report(plan: Plan, result: Result | None = None) -> Report:
         target=str(plan.target),
         rows=rows,
         files={f.name: f.layout.nbytes for f in plan.files},
-        source_bytes=plan.source_bytes,
+        source_bytes=_size(plan.source),
         bpw=plan.bpw,
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *_lost(rows)),
         content=result.content if result else None,
         seconds=result.seconds if result else None,
         importance=_importance(plan),
     )
+
+
+def _size(source: Checkpoint) -> int:
+    """Bytes of all files of a checkpoint; in a folder the tokenizer and the like are files, too."""
+    beside = sum(source.attachments.values()) if source.path.is_dir() else 0
+    return sum(file.stat().st_size for file in source.files) + beside
+
+
+def _lost(rows: Iterable[TensorRow]) -> Iterator[str]:
+    """Tensors that became zeros, or as good as that: scales that are too small for their type."""
+    lost = [r for r in rows if r.figures is not None and r.figures.rmse >= LOST]
+    if lost:
+        others = f" and of {len(lost) - 1} others" if len(lost) > 1 else ""
+        yield (
+            f"nothing is left of {line(lost[0].name)}{others} in {lost[0].coding}: the values are too small "
+            "for its scales; keep such tensors (--keep PATTERN), or choose wider scales, such as scale=bf16"
+        )
 
 
 def _importance(plan: Plan) -> Mapping[str, Any] | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from qformat.blocks.layout import rows_cols
 from qformat.convert.gguf_plan import gguf_recipe, make_gguf_plan
 from qformat.convert.importance import under_names_of
 from qformat.convert.options import Options
@@ -36,7 +38,7 @@ def plan(
     imatrix = None if told.imatrix is None else read_imatrix(Path(told.imatrix))
     if to == GGUF:
         with _naming(opened):
-            return _gguf_plan(opened, place, told, imatrix)
+            return _told(_gguf_plan(opened, place, told, imatrix), told.rules)
     if to == SAFETENSORS and place.suffix != ".safetensors":
         with _naming(opened, "a target ending in .safetensors has the tensors alone, under their own names"):
             values = gguf_keyvalues(opened)
@@ -44,7 +46,7 @@ def plan(
     if imatrix is not None:
         with _naming(opened):
             imatrix = under_names_of(opened, imatrix)
-    return make_plan(
+    made = make_plan(
         opened,
         place,
         told.combined(),
@@ -53,6 +55,25 @@ def plan(
         max_shard_size=told.max_shard_size,
         imatrix=imatrix,
     )
+    return _told(made, told.rules)
+
+
+def _told(plan: Plan, rules: Iterable[Rule]) -> Plan:
+    """A plan that also warns of what was probably not meant."""
+    infos = [t.info for t in plan.tensors]
+    short = [t for t in plan.tensors if t.scheme and rows_cols(t.info.shape)[1] < t.scheme.block_size]
+    notes = [
+        f"no tensor is named {rule.match!r}: this rule decides about nothing"
+        for rule in rules
+        if not any(rule.covers(info) for info in infos)
+    ]
+    notes += [
+        f"{t.info.name} takes {t.nbytes:,} bytes in {t.coding} instead of {t.info.nbytes:,}: "
+        f"its rows of {rows_cols(t.info.shape)[1]} are short"
+        for t in short
+        if t.nbytes > t.info.nbytes
+    ]
+    return dataclasses.replace(plan, warnings=(*plan.warnings, *notes))
 
 
 @contextlib.contextmanager

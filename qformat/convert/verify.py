@@ -30,7 +30,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked and what was found."""
+    """What was checked and what was found; ``whole`` is false of a file that is itself damaged."""
 
     path: str
     format: str
@@ -38,6 +38,7 @@ class Verification:
     bytes_checked: int
     content: str | None
     faults: tuple[Fault, ...]
+    whole: bool
 
     @property
     def ok(self) -> bool:
@@ -72,12 +73,13 @@ def verify(
     if isinstance(checkpoint, Container):
         content = checkpoint.metadata[box.CONTENT]
         faults += _container_faults(checkpoint, threads, progress)
+    whole = not faults
     if source is not None:
         from qformat.convert.recheck import source_faults
 
         faults += source_faults(checkpoint, opened(source))
     return Verification(
-        str(checkpoint.path), checkpoint.format, len(checkpoint.tensors), total, content, tuple(faults)
+        str(checkpoint.path), checkpoint.format, len(checkpoint.tensors), total, content, tuple(faults), whole
     )
 
 

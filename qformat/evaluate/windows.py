@@ -82,9 +82,10 @@ def cut(
         else (ctx - (bos is not None), "a window takes")
     )
     if len(text) < least:
+        most = len(text) // 2 if protocol == LLAMA_CPP else len(text) + (bos is not None)
+        shorter = f", or a shorter window: --ctx {most}" if most > 2 else ""
         raise TextError(
-            f"the text has {len(text)} tokens; {taker} {least}",
-            hint=f"use a longer text, or a shorter window: --ctx {max(2, len(text) // 2)}",
+            f"the text has {len(text)} tokens; {taker} {least}", hint=f"use a longer text{shorter}"
         )
     windows = (
         _as_llama_cpp(text, ctx, bos) if protocol == LLAMA_CPP else _sliding(text, ctx, stride or ctx, bos)

@@ -22,6 +22,7 @@ from qformat.schemes.scratch import ALIGN, scratch
 
 # Source types that the kernels widen themselves; any other becomes float32 tile by tile.
 _KERNEL_DTYPES = ("F32", "F16", "BF16")
+TINY_SQUARE = 1e-24  # of values: the square of an error a ten-thousandth as large is 1e-32
 
 
 def plane_offset(plane: Plane, tile: Tile, cols: int) -> int:
@@ -67,7 +68,7 @@ def encode_tile(
         _refuse_values(values, dtype)
     count, sums = rows * -(-cols // kern.block), found.sums
     _check_floats(kern, {name: array[:count] for name, array in found.floats.items()}, values, dtype)
-    if sums is not None and not np.isfinite(sums.value2 + sums.error2):
+    if sums is not None and not _fits_float32(sums, values):
         sums = _exact_sums(kern, found.planes, blocks, dtype, mask)
     used = {name: array[:count] for name, array in found.planes.items()}
     return _stored(kern, used, rows, cols, out), sums or Sums()
@@ -209,10 +210,17 @@ def _refuse_values(values: NDArray[Any], dtype: str) -> None:
     raise error
 
 
+def _fits_float32(sums: Sums, values: NDArray[Any]) -> bool:
+    """Whether no square overflowed or came near the smallest number, and errors are not all there is."""
+    if not np.isfinite(sums.value2 + sums.error2) or sums.error2 > 0.9 * sums.value2:
+        return not values.any()  # the sums over decoded values, as differences, are not exact then
+    return sums.value2 > TINY_SQUARE * values.size or not values.any()
+
+
 def _exact_sums(
     kern: Kernel, items: Mapping[str, NDArray[Any]], blocks: NDArray[Any], dtype: str, mask: Any
 ) -> Sums:
-    """The sums in float64, for values whose squares pass float32."""
+    """The sums in float64, for values whose squares float32 cannot hold."""
     numbers = _numbers(blocks, dtype)
     decoded = kern.decode(items).astype(np.float64)
     values = numbers.astype(np.float64)

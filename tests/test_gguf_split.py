@@ -134,3 +134,10 @@ def test_a_dry_run_lists_the_files(tmp_path):
     )
     assert "y-00002-of-00002.gguf" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["x.gguf"]
+
+
+def test_parts_of_an_earlier_conversion_are_told(model, tmp_path):
+    target = tmp_path / "m.gguf"
+    qformat.convert(model, target, to="gguf", max_shard_size=300_000)
+    again = qformat.convert(model, target, to="gguf", max_shard_size=200_000, overwrite=True)
+    assert "of an earlier conversion" in again.warnings[-1]

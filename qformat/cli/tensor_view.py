@@ -16,6 +16,7 @@ from qformat.inspect.usage import Levels, Usage, usage
 from qformat.text import spaced
 
 _BARS = 50
+_FIGURES = {"rmse": "rel. RMSE", "snr": "SNR dB", "max": "max error"}  # as tables head them
 
 
 def show_tensor(checkpoint: Checkpoint, name: str, block: int | None, *, as_json: bool) -> None:
@@ -64,7 +65,8 @@ def _show_head(info: TensorInfo) -> None:
         )
     error = (info.note or {}).get("error")
     if isinstance(error, dict):
-        show("cost when converted: " + ", ".join(f"{line(k)} {line(v)}" for k, v in error.items()))
+        told = (f"{line(_FIGURES.get(k, k))} {line(v)}" for k, v in error.items())
+        show("cost when converted: " + ", ".join(told))
     show()
     rows = [
         (name or "values", p.dtype, shape(p.shape), f"{p.nbytes:,}", f"{p.data_offset:,}", p.file.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -73,7 +74,17 @@ def _told(plan: Plan, rules: Iterable[Rule]) -> Plan:
         for t in short
         if t.nbytes > t.info.nbytes
     ]
-    return dataclasses.replace(plan, warnings=(*plan.warnings, *notes))
+    return dataclasses.replace(plan, warnings=(*plan.warnings, *notes, *_left_behind(plan)))
+
+
+def _left_behind(plan: Plan) -> Iterator[str]:
+    """Parts of an earlier split GGUF of the same name, in another number."""
+    if plan.to != GGUF or len(plan.files) < 2 or plan.folder:
+        return
+    parts = plan.target.parent.glob(f"{glob.escape(plan.target.stem)}-*-of-*.gguf")
+    old = sorted(p.name for p in parts if p.name not in plan.paths)
+    if old:
+        yield f"{old[0]} (of {len(old)}) is of an earlier conversion and stays beside the new parts"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import save_bf16, tiny_model, weights
-from screens import app_of, press, seen, settled, write
+from screens import app_of, part, press, seen, settled, write
 from textual.widgets import Input
 from typed_gguf import every_type
 
@@ -470,6 +470,57 @@ async def test_a_plan_follows_what_is_typed_and_a_run_writes_it(files, tmp_path)
         await press(pilot, "ctrl+r")
         assert target.stat().st_size == wanted["bytes"]
         assert "written in" in seen(app)
+
+
+async def test_the_format_follows_the_targets_ending_until_one_is_chosen(files, tmp_path):
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        assert "target: container" in seen(app)
+        page.query_one("#target").value = str(tmp_path / "t.gguf")
+        page.query_one("#scheme").value = "q8_0"
+        await settled(pilot)
+        assert "target: GGUF" in seen(app)
+        assert "GGUF, " in part(app, "#outcome")
+        await press(pilot, "ctrl+r")
+        assert qformat.open(tmp_path / "t.gguf").format == "gguf"
+        await press(pilot, "ctrl+t")
+        assert "target: safetensors" in seen(app)
+        page.query_one("#target").value = str(tmp_path / "u.gguf")
+        await settled(pilot)
+        assert "target: safetensors" in seen(app)
+
+
+async def test_a_plan_says_whether_there_is_a_place_for_it(files, tmp_path):
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        there = tmp_path / "there.safetensors"
+        there.write_bytes(b"")
+        for target, said in (
+            ("", "there is no target"),
+            (str(there), "it exists already"),
+            (str(tmp_path / "no" / "t.safetensors"), "its folder does not exist"),
+            ("~nobody-of-this-name/t.safetensors", "its folder does not exist"),
+            (f"{tmp_path}/{'x' * 300}/t.safetensors", "its folder does not exist"),
+        ):
+            page.query_one("#target").value = target
+            await settled(pilot)
+            assert said in part(app, "#outcome")
+            assert page.why_not("run")
+            assert "--overwrite" not in seen(app)
+        page.query_one("#target").value = str(tmp_path / "t.safetensors")
+        await settled(pilot)
+        assert page.why_not("run") is None
+        (tmp_path / "t.safetensors").write_bytes(b"made meanwhile")
+        await press(pilot, "ctrl+r")
+        assert "it exists already" in part(app, "#outcome")
+        assert "--overwrite" not in seen(app)
+        assert (tmp_path / "t.safetensors").read_bytes() == b"made meanwhile"
 
 
 async def test_a_cancelled_run_leaves_nothing(files, tmp_path, monkeypatch):

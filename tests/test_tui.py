@@ -244,6 +244,44 @@ async def test_blocks_of_every_type_show_every_byte(files, tmp_path):
             await press(pilot, "escape")
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_every_element_and_field_of_a_large_block_is_reached_by_key(files, tmp_path, size):
+    app = app_of(tmp_path, files / "types.gguf")
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        checkpoint = qformat.open(files / "types.gguf")
+        info = next(t for t in checkpoint.tensors.values() if t.scheme and t.scheme.spec() == "q2_k")
+        app.push_screen(BlockScreen(checkpoint, info, 0))
+        await settled(pilot)
+        page = app.screen
+
+        def columns() -> set[int]:
+            elements = page.query_one(Elements)
+            lines = [elements.render_line(y).text.split() for y in range(1, elements.size.height)]
+            return {int(cells[0]) for cells in lines if cells}
+
+        met = columns()
+        for _ in range(256 // len(met) + 1):
+            await press(pilot, "pagedown")
+            met |= columns()
+        assert met == set(range(256)) == set(range(len(page.view.values)))
+        await press(pilot, "home")
+        assert 0 in columns()
+        await press(pilot, "end")
+        assert 255 in columns()
+        await press(pilot, "pageup")
+        assert 255 not in columns()
+        shown = ""
+        for _ in range(8):
+            shown += part(app, "#block-facts")
+            await press(pilot, "right_square_bracket")
+        assert all(f"■ {field.name} " in shown for field in page.view.fields)
+        assert "How it decodes" in shown
+        for _ in range(8):
+            await press(pilot, "left_square_bracket")
+        assert f"■ {page.view.fields[0].name}" in part(app, "#block-facts")
+
+
 async def test_a_scheme_of_a_third_party_is_shown_from_the_layout_alone(tmp_path):
     from qformat.convert.recipe import Rule
 

@@ -410,6 +410,57 @@ async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
         assert "ctrl+r measures" in seen(app)
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "-"])
+async def test_windows_are_one_at_least(files, tmp_path, count):
+    text = tmp_path / "text.txt"
+    text.write_text("Once there was a village.")
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        app.screen.query_one("#text", Input).value = str(text)
+        app.screen.query_one("#windows", Input).value = count
+        await press(pilot, "ctrl+r")
+        assert "a number from 1 on" in seen(app)
+        assert not app.screen.has_class("-running")
+
+
+async def test_a_defect_in_a_worker_ends_its_work(files, tmp_path, monkeypatch):
+    text = tmp_path / "text.txt"
+    text.write_text("Once there was a village.")
+    monkeypatch.setattr("qformat.evaluate.verbs.evaluate", lambda *_, **__: 1 // 0)
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        page = app.screen
+        page.query_one("#text", Input).value = str(text)
+        await press(pilot, "ctrl+r")
+        assert not page.is_busy("measure")
+        assert not page.has_class("-running")
+        assert "ZeroDivisionError" in part(app, "#evaluate-state")
+        assert "ctrl+r measures" in seen(app)
+
+
+async def test_old_figures_are_gone_when_a_measurement_begins(files, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text((SAMPLE.parent / "heldout.txt").read_text()[:3000])
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(100, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        page = app.screen
+        page.query_one("#text", Input).value = str(text)
+        await press(pilot, "ctrl+r")
+        await settled(pilot)
+        assert page.result is not None
+        assert "perplexity" in part(app, "#evaluate-facts")
+        text.write_bytes(b"\xff")
+        await press(pilot, "ctrl+r")
+        assert "is not UTF-8" in part(app, "#evaluate-state")
+        assert "perplexity" not in seen(app)
+
+
 async def test_jump_goes_to_a_part(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
     async with app.run_test(size=(160, 40)) as pilot:

@@ -93,11 +93,18 @@ class EvaluateScreen(Page):
             return "name a text first"
         if verb == "run" and not Path(text).expanduser().is_file():
             return f"there is no file {line(text)}"
+        if verb == "run" and self._limit() == 0:
+            return "windows: a number from 1 on, or none for all"
         if verb == "layers" and not self.query_one("#original", Input).value.strip():
             return "layers add to a divergence: name the original first"
         if verb == "view" and self.result is None:
             return "there is nothing to see yet"
         return None
+
+    def _limit(self) -> int | None:
+        """How many windows to read, None for all; 0 if what is typed is no such number."""
+        count = self.query_one("#windows", Input).value.strip()
+        return None if not count else int(count) if count.isdecimal() else 0
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -111,13 +118,17 @@ class EvaluateScreen(Page):
         """Start."""
         text = Path(self.query_one("#text", Input).value.strip()).expanduser()
         other = self.query_one("#original", Input).value.strip()
-        count = self.query_one("#windows", Input).value.strip()
         self.points, self.result = [], None
         self.set_class(True, "-running")
         self._show_view("curve")
         self._show_no_curve("reading …")
+        self.query_one("#evaluate-state", Static).update("")
+        self.query_one("#evaluate-facts", Facts).show(())
+        self.query_one("#layer-bars", Static).update("")
+        self.query_one("#tinted", Static).update("")
+        self.query_one(ProgressBar).update(progress=0)
         model, against = self.checkpoint, Path(other).expanduser() if other else None
-        limit, layers = int(count) if count else None, self.by_layer and bool(other)
+        limit, layers = self._limit(), self.by_layer and bool(other)
         self.call_later(self._prepare)
         self.compute("measure", lambda job: _measure(job, model, against, text, limit, layers))
 

@@ -461,6 +461,29 @@ async def test_old_figures_are_gone_when_a_measurement_begins(files, tmp_path):
         assert "perplexity" not in seen(app)
 
 
+@pytest.mark.parametrize("key", ["o", "question_mark", "semicolon", "colon", "e"])
+async def test_ctrl_q_leaves_the_program_from_everywhere(files, tmp_path, key):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, key)
+        assert not isinstance(app.screen, Browser)
+        await pilot.press("ctrl+q")
+        assert app._exit
+
+
+async def test_pop_ups_change_the_theme(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        app.push_screen(Reader("a title", "a text"))
+        await settled(pilot)
+        before = app.theme
+        await press(pilot, "f2")
+        assert app.theme != before
+        assert isinstance(app.screen, Reader)
+
+
 async def test_jump_goes_to_a_part(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
     async with app.run_test(size=(160, 40)) as pilot:

@@ -120,10 +120,18 @@ def of_scope(scope: str) -> Iterator[Action]:
 
 def bindings(scope: str) -> list[BindingType]:
     """The same as Textual's bindings; their ids are what a keymap names."""
-    return [
+    found: list[BindingType] = [
         Binding(a.keys, f"do('{a.id}')", a.title, show=a.footer, tooltip=a.help, id=a.id)
         for a in of_scope(scope)
     ]
+    # One key leaves the program from pop-ups, too, which hide all bindings below but those of priority.
+    return (
+        [*found, Binding("ctrl+q", "do('app.quit')", show=False, priority=True)] if scope == "app" else found
+    )
+
+
+# What pop-ups have of the program's keys.
+POPUP: tuple[BindingType, ...] = (Binding("f2", "app.do('app.theme')", show=False, id="app.theme"),)
 
 
 KEY_NAMES = {

@@ -76,9 +76,10 @@ class KeyBar(Widget):
     def _bound(self) -> dict[str, str]:
         """The keys in force by action, for a keymap may have changed them."""
         found: dict[str, str] = {}
-        for active in self.screen.active_bindings.values():
-            if active.binding.id:
-                found.setdefault(active.binding.id, key_name(active.binding.key))
+        active = [a.binding for a in self.screen.active_bindings.values()]
+        for binding in sorted(active, key=lambda b: not b.id):
+            name = binding.action.removeprefix("do('").removesuffix("')")
+            found.setdefault(name, key_name(binding.key))
         return found
 
     def _width(self, action: Action, bound: dict[str, str]) -> int:

@@ -119,6 +119,24 @@ async def test_the_list_sorts_filters_and_groups(files, tmp_path):
         assert len(table.rows) == 12
 
 
+@pytest.mark.parametrize("width", [80, 100, 110, 115, 121, 160])
+async def test_columns_are_shown_where_there_is_room(files, tmp_path, width):
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(width, 40)) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(TensorTable)
+        assert "rel. RMSE" in table.render_line(0).text
+        assert all(
+            row.split()[0].endswith("weight") for row in (table.render_line(y).text for y in (1, 2, 3))
+        )
+        sorts = set()
+        for _ in range(6):
+            await press(pilot, "s")
+            sorts.add(table.sort)
+            assert ("▼" in table.render_line(0).text) == (table.sort != "file")
+        assert {"elements", "error"} <= sorts
+
+
 async def test_a_column_is_sorted_by_a_click_on_its_head(files, tmp_path):
     app = app_of(tmp_path, files / "asym4.safetensors")
     async with app.run_test(size=(160, 40)) as pilot:

@@ -412,6 +412,15 @@ async def test_the_footer_leaves_out_keys_that_a_field_takes_as_text(files, tmp_
         assert "f1 Help" in last
 
 
+async def test_the_footer_has_room_for_what_a_screen_is_for(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        assert app.screen.why_not("run")
+        assert "^r Measure" in seen(app).splitlines()[-1]
+
+
 async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
     async with app.run_test(size=(100, 30), notifications=True) as pilot:

@@ -17,6 +17,7 @@ from textual.widgets import Input
 from typed_gguf import every_type
 
 import qformat
+from qformat.errors import QFormatError
 from qformat.files.gguf.building import Typed, lay_out
 from qformat.files.gguf.types import ValueType
 from qformat.files.gguf.writing import write_file
@@ -135,6 +136,15 @@ async def test_columns_are_shown_where_there_is_room(files, tmp_path, width):
             sorts.add(table.sort)
             assert ("▼" in table.render_line(0).text) == (table.sort != "file")
         assert {"elements", "error"} <= sorts
+
+
+async def test_a_status_that_is_too_long_ends_in_an_ellipsis(files, tmp_path):
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash")
+        await write(pilot, "x" * 80)
+        assert part(app, "#status").endswith("…")
 
 
 async def test_a_column_is_sorted_by_a_click_on_its_head(files, tmp_path):
@@ -298,6 +308,25 @@ async def test_every_element_and_field_of_a_large_block_is_reached_by_key(files,
         for _ in range(8):
             await press(pilot, "left_square_bracket")
         assert f"■ {page.view.fields[0].name}" in part(app, "#block-facts")
+
+
+async def test_a_block_that_cannot_be_decoded_says_so_at_every_key(files, tmp_path, monkeypatch):
+    def broken(*_):
+        raise QFormatError("the block is broken")
+
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settled(pilot)
+        checkpoint = qformat.open(files / "asym4.safetensors")
+        app.push_screen(BlockScreen(checkpoint, checkpoint.tensors[DOWN], 0))
+        await settled(pilot)
+        assert app.screen.why_not("later") is None
+        monkeypatch.setattr("qformat.tui.screens.block.block_view", broken)
+        await press(pilot, "right", "full_stop")
+        assert "the block is broken" in seen(app)
+        assert "this block cannot be decoded" in seen(app)
+        assert "is being read" not in seen(app)
+        assert app.screen.why_not("left") is None
 
 
 async def test_a_scheme_of_a_third_party_is_shown_from_the_layout_alone(tmp_path):

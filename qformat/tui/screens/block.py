@@ -98,6 +98,7 @@ class BlockScreen(Page):
 
     def failed_block(self, error: QFormatError) -> None:
         """A block that cannot be decoded says why."""
+        self.view = None
         self.set_class(True, "-fault")
         self.query_one(Fault).show(error)
 
@@ -144,8 +145,8 @@ class BlockScreen(Page):
         steps = {"left": -1, "right": 1, "up": -self._across(), "down": self._across()}
         if verb in steps and not 0 <= self.index + steps[verb] < block_count(self.info):
             return "the tensor ends here"
-        if verb in ("later", "earlier", "lab") and self.view is None:
-            return "the block is being read"
+        if verb not in steps and self.view is None:
+            return "this block cannot be decoded" if self.has_class("-fault") else "the block is being read"
         return None
 
     def _step(self, by: int) -> None:

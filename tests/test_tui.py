@@ -462,7 +462,7 @@ async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
         bad.write_bytes(b"\xff")
         app.screen.query_one("#text", Input).value = str(bad)
         await press(pilot, "ctrl+r")
-        assert "is not UTF-8" in seen(app)
+        assert "is not UTF-8" in part(app, "#evaluate-state")
         assert "ctrl+r measures" in seen(app)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import save_bf16, tiny_model, weights
-from screens import app_of, press, seen, settled, write
+from screens import app_of, part, press, seen, settled, write
 from textual.widgets import Input
 from typed_gguf import every_type
 
 import qformat
+from qformat.errors import QFormatError
 from qformat.files.gguf.building import Typed, lay_out
 from qformat.files.gguf.types import ValueType
 from qformat.files.gguf.writing import write_file
@@ -117,6 +118,33 @@ async def test_the_list_sorts_filters_and_groups(files, tmp_path):
         assert len(table.rows) == 4
         await press(pilot, "escape")
         assert len(table.rows) == 12
+
+
+@pytest.mark.parametrize("width", [80, 100, 110, 115, 121, 160])
+async def test_columns_are_shown_where_there_is_room(files, tmp_path, width):
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(width, 40)) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(TensorTable)
+        assert "rel. RMSE" in table.render_line(0).text
+        assert all(
+            row.split()[0].endswith("weight") for row in (table.render_line(y).text for y in (1, 2, 3))
+        )
+        sorts = set()
+        for _ in range(6):
+            await press(pilot, "s")
+            sorts.add(table.sort)
+            assert ("▼" in table.render_line(0).text) == (table.sort != "file")
+        assert {"elements", "error"} <= sorts
+
+
+async def test_a_status_that_is_too_long_ends_in_an_ellipsis(files, tmp_path):
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "slash")
+        await write(pilot, "x" * 80)
+        assert part(app, "#status").endswith("…")
 
 
 async def test_a_column_is_sorted_by_a_click_on_its_head(files, tmp_path):
@@ -244,6 +272,63 @@ async def test_blocks_of_every_type_show_every_byte(files, tmp_path):
             await press(pilot, "escape")
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_every_element_and_field_of_a_large_block_is_reached_by_key(files, tmp_path, size):
+    app = app_of(tmp_path, files / "types.gguf")
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        checkpoint = qformat.open(files / "types.gguf")
+        info = next(t for t in checkpoint.tensors.values() if t.scheme and t.scheme.spec() == "q2_k")
+        app.push_screen(BlockScreen(checkpoint, info, 0))
+        await settled(pilot)
+        page = app.screen
+
+        def columns() -> set[int]:
+            elements = page.query_one(Elements)
+            lines = [elements.render_line(y).text.split() for y in range(1, elements.size.height)]
+            return {int(cells[0]) for cells in lines if cells}
+
+        met = columns()
+        for _ in range(256 // len(met) + 1):
+            await press(pilot, "pagedown")
+            met |= columns()
+        assert met == set(range(256)) == set(range(len(page.view.values)))
+        await press(pilot, "home")
+        assert 0 in columns()
+        await press(pilot, "end")
+        assert 255 in columns()
+        await press(pilot, "pageup")
+        assert 255 not in columns()
+        shown = ""
+        for _ in range(8):
+            shown += part(app, "#block-facts")
+            await press(pilot, "right_square_bracket")
+        assert all(f"■ {field.name} " in shown for field in page.view.fields)
+        assert "How it decodes" in shown
+        for _ in range(8):
+            await press(pilot, "left_square_bracket")
+        assert f"■ {page.view.fields[0].name}" in part(app, "#block-facts")
+
+
+async def test_a_block_that_cannot_be_decoded_says_so_at_every_key(files, tmp_path, monkeypatch):
+    def broken(*_):
+        raise QFormatError("the block is broken")
+
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settled(pilot)
+        checkpoint = qformat.open(files / "asym4.safetensors")
+        app.push_screen(BlockScreen(checkpoint, checkpoint.tensors[DOWN], 0))
+        await settled(pilot)
+        assert app.screen.why_not("later") is None
+        monkeypatch.setattr("qformat.tui.screens.block.block_view", broken)
+        await press(pilot, "right", "full_stop")
+        assert "the block is broken" in seen(app)
+        assert "this block cannot be decoded" in seen(app)
+        assert "is being read" not in seen(app)
+        assert app.screen.why_not("left") is None
+
+
 async def test_a_scheme_of_a_third_party_is_shown_from_the_layout_alone(tmp_path):
     from qformat.convert.recipe import Rule
 
@@ -356,6 +441,15 @@ async def test_the_footer_leaves_out_keys_that_a_field_takes_as_text(files, tmp_
         assert "f1 Help" in last
 
 
+async def test_the_footer_has_room_for_what_a_screen_is_for(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        assert app.screen.why_not("run")
+        assert "^r Measure" in seen(app).splitlines()[-1]
+
+
 async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
     app = app_of(tmp_path, files / "q4.gguf")
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
@@ -368,8 +462,82 @@ async def test_a_measurement_that_fails_shows_no_empty_plot(files, tmp_path):
         bad.write_bytes(b"\xff")
         app.screen.query_one("#text", Input).value = str(bad)
         await press(pilot, "ctrl+r")
-        assert "is not UTF-8" in seen(app)
+        assert "is not UTF-8" in part(app, "#evaluate-state")
         assert "ctrl+r measures" in seen(app)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "-"])
+async def test_windows_are_one_at_least(files, tmp_path, count):
+    text = tmp_path / "text.txt"
+    text.write_text("Once there was a village.")
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        app.screen.query_one("#text", Input).value = str(text)
+        app.screen.query_one("#windows", Input).value = count
+        await press(pilot, "ctrl+r")
+        assert "a number from 1 on" in seen(app)
+        assert not app.screen.has_class("-running")
+
+
+async def test_a_defect_in_a_worker_ends_its_work(files, tmp_path, monkeypatch):
+    text = tmp_path / "text.txt"
+    text.write_text("Once there was a village.")
+    monkeypatch.setattr("qformat.evaluate.verbs.evaluate", lambda *_, **__: 1 // 0)
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        page = app.screen
+        page.query_one("#text", Input).value = str(text)
+        await press(pilot, "ctrl+r")
+        assert not page.is_busy("measure")
+        assert not page.has_class("-running")
+        assert "ZeroDivisionError" in part(app, "#evaluate-state")
+        assert "ctrl+r measures" in seen(app)
+
+
+async def test_old_figures_are_gone_when_a_measurement_begins(files, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text((SAMPLE.parent / "heldout.txt").read_text()[:3000])
+    app = app_of(tmp_path, files / "asym4.safetensors")
+    async with app.run_test(size=(100, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "e")
+        page = app.screen
+        page.query_one("#text", Input).value = str(text)
+        await press(pilot, "ctrl+r")
+        await settled(pilot)
+        assert page.result is not None
+        assert "perplexity" in part(app, "#evaluate-facts")
+        text.write_bytes(b"\xff")
+        await press(pilot, "ctrl+r")
+        assert "is not UTF-8" in part(app, "#evaluate-state")
+        assert "perplexity" not in seen(app)
+
+
+@pytest.mark.parametrize("key", ["o", "question_mark", "semicolon", "colon", "e"])
+async def test_ctrl_q_leaves_the_program_from_everywhere(files, tmp_path, key):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, key)
+        assert not isinstance(app.screen, Browser)
+        await pilot.press("ctrl+q")
+        assert app._exit
+
+
+async def test_pop_ups_change_the_theme(files, tmp_path):
+    app = app_of(tmp_path, files / "q4.gguf")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        app.push_screen(Reader("a title", "a text"))
+        await settled(pilot)
+        before = app.theme
+        await press(pilot, "f2")
+        assert app.theme != before
+        assert isinstance(app.screen, Reader)
 
 
 async def test_jump_goes_to_a_part(files, tmp_path):
@@ -470,6 +638,57 @@ async def test_a_plan_follows_what_is_typed_and_a_run_writes_it(files, tmp_path)
         await press(pilot, "ctrl+r")
         assert target.stat().st_size == wanted["bytes"]
         assert "written in" in seen(app)
+
+
+async def test_the_format_follows_the_targets_ending_until_one_is_chosen(files, tmp_path):
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        assert "target: container" in seen(app)
+        page.query_one("#target").value = str(tmp_path / "t.gguf")
+        page.query_one("#scheme").value = "q8_0"
+        await settled(pilot)
+        assert "target: GGUF" in seen(app)
+        assert "GGUF, " in part(app, "#outcome")
+        await press(pilot, "ctrl+r")
+        assert qformat.open(tmp_path / "t.gguf").format == "gguf"
+        await press(pilot, "ctrl+t")
+        assert "target: safetensors" in seen(app)
+        page.query_one("#target").value = str(tmp_path / "u.gguf")
+        await settled(pilot)
+        assert "target: safetensors" in seen(app)
+
+
+async def test_a_plan_says_whether_there_is_a_place_for_it(files, tmp_path):
+    app = app_of(tmp_path, SAMPLE)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "v")
+        page = app.screen
+        there = tmp_path / "there.safetensors"
+        there.write_bytes(b"")
+        for target, said in (
+            ("", "there is no target"),
+            (str(there), "it exists already"),
+            (str(tmp_path / "no" / "t.safetensors"), "its folder does not exist"),
+            ("~nobody-of-this-name/t.safetensors", "its folder does not exist"),
+            (f"{tmp_path}/{'x' * 300}/t.safetensors", "its folder does not exist"),
+        ):
+            page.query_one("#target").value = target
+            await settled(pilot)
+            assert said in part(app, "#outcome")
+            assert page.why_not("run")
+            assert "--overwrite" not in seen(app)
+        page.query_one("#target").value = str(tmp_path / "t.safetensors")
+        await settled(pilot)
+        assert page.why_not("run") is None
+        (tmp_path / "t.safetensors").write_bytes(b"made meanwhile")
+        await press(pilot, "ctrl+r")
+        assert "it exists already" in part(app, "#outcome")
+        assert "--overwrite" not in seen(app)
+        assert (tmp_path / "t.safetensors").read_bytes() == b"made meanwhile"
 
 
 async def test_a_cancelled_run_leaves_nothing(files, tmp_path, monkeypatch):

@@ -161,6 +161,20 @@ async def test_where_two_part_is_marked_and_nothing_acts(small, tmp_path, ours, 
         assert "[red]x[/red][@click=app.quit]y" in seen(app)
 
 
+async def test_one_token_is_not_tokens(small, tmp_path):
+    app = app_of(tmp_path, small)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, "h")
+        turn = Turn("hi")
+        await app.screen.query_one("#talk", VerticalScroll).mount(turn)
+        turn.show([said(b"a"), said(b"a")])
+        await settled(pilot)
+        assert "1 tokens" not in seen(app)
+        assert "1 token ·" in seen(app)
+        assert "Both say the same, 1 token." in seen(app)
+
+
 async def test_what_cannot_talk_says_so(tmp_path):
     from conftest import tiny_model
 

@@ -11,6 +11,8 @@ from qformat.inspect.lab.facts import format_rows
 from qformat.inspect.lab.mapping import SPECS, block_values, mapped
 from qformat.inspect.lab.number import number
 from qformat.inspect.lab.sizes import size_points
+from qformat.tui import launch
+from qformat.tui.app import QFormatApp
 from qformat.tui.screens.lab import Lab
 from qformat.tui.widgets.bit_editor import BitEditor
 from qformat.tui.widgets.number_line import NumberLine
@@ -87,3 +89,31 @@ async def test_sizes_are_what_the_command_prints(plain, tmp_path):
         assert "bits per weight" in seen(app)
         await press(pilot, "escape")
         assert not isinstance(app.screen, Lab)
+
+
+async def test_sizes_that_arrive_before_the_plot_is_there_are_all_drawn(plain, tmp_path):
+    app = app_of(tmp_path, plain)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await settled(pilot)
+        await press(pilot, "l")
+        checkpoint = qformat.open(plain)
+        points = list(size_points(checkpoint, checkpoint.tensors["w"], "asym4"))
+        sizes = app.screen.query_one(Sizes)
+        app.screen.query_one("#lab-bits").display, sizes.display = False, True
+        for count in range(1, len(points) + 1):
+            sizes.show(points[:count], "asym4")
+        await settled(pilot)
+        assert sizes.plot is not None
+        assert list(sizes.plot._datasets[0].x) == [p.bpw for p in points]
+        assert "bits per weight" in seen(app)
+        sizes.show(points[:1], "sym4")
+        await settled(pilot)
+        assert not sizes.plot.display
+
+
+def test_a_program_that_falls_over_has_an_exit_status(monkeypatch):
+    monkeypatch.setattr(QFormatApp, "run", lambda app: setattr(app, "_return_code", 1))
+    with pytest.raises(SystemExit) as left:
+        launch.run([])
+    launch.awaken()
+    assert left.value.code == 1

@@ -269,7 +269,10 @@ async def test_evaluate(files, tmp_path):
         await settled(pilot)
         await press(pilot, "e")
         app.screen.query_one("#text").value = str(text)
-        await press(pilot, "ctrl+l", "ctrl+r")
+        assert "by layer (ctrl+l): no" in seen(app)
+        await press(pilot, "ctrl+l")
+        assert "by layer (ctrl+l): yes" in seen(app)
+        await press(pilot, "ctrl+r")
         await app.workers.wait_for_complete()
         await settled(pilot)
         page = app.screen
@@ -292,6 +295,13 @@ async def test_evaluate(files, tmp_path):
             assert line.startswith(str(told["part"]))
             value = told["kl"]["value"]
             assert numbers(line.removeprefix(str(told["part"])))[0] == pytest.approx(value, rel=5e-2)
+        for width in (80, 120, 160):
+            await pilot.resize_terminal(width, 40)
+            await settled(pilot)
+            rows = page.query_one("#evaluate-layers").region
+            shown = [row[rows.x : rows.right].strip() for row in seen(app).splitlines()[rows.y : rows.bottom]]
+            parts = [str(told["part"]) for told in wanted["by_layer"]["parts"]]
+            assert all(row.startswith(p) for row, p in zip(filter(None, shown), parts, strict=True))
         await press(pilot, "ctrl+t")
         assert "strongest tint" in seen(app)
 

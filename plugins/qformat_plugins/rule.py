@@ -41,7 +41,7 @@ def _rule(info: TensorInfo) -> str:
         case Affine():
             return "value = scale × (code − zero point)"
     provider = info.scheme.provider
-    return f"known to the plugin of {provider.distribution} {provider.version} alone"
+    return f"by code of the plugin ({provider.distribution} {provider.version}), not by a formula in the file"
 
 
 def _example(info: TensorInfo, block: BlockView) -> str:

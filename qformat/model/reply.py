@@ -119,6 +119,7 @@ def parting_words(ours: Reply, theirs: Reply) -> str:
     """The same in a sentence."""
     at = parting(ours, theirs)
     if at is None:
-        return f"Both say the same, all {len(ours.ids)} tokens."
+        both = len(ours.ids)
+        return f"Both say the same, {'1 token' if both == 1 else f'all {both} tokens'}."
     named = [quoted(r.pieces[at]) if at < len(r.pieces) else "the end" for r in (ours, theirs)]
     return f"They part at token {at + 1}: {named[0]} against {named[1]}."

@@ -90,6 +90,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("block.up", "up", "Row above", "The block above, in the row before."),
     Action("block.later", "full_stop", "Next byte", "Move the byte cursor on."),
     Action("block.earlier", "comma", "Byte before", "Move the byte cursor back."),
+    Action("block.page_down", "pagedown", "Elements on", "Elements further down.", footer=False),
+    Action("block.page_up", "pageup", "Elements back", "Elements further up.", footer=False),
+    Action("block.first", "home", "First element", "The block's first elements.", footer=False),
+    Action("block.last", "end", "Last element", "The block's last elements.", footer=False),
+    Action("block.fields_on", "right_square_bracket", "Fields on", "Fields, and how they decode, further down.", footer=False),
+    Action("block.fields_back", "left_square_bracket", "Fields back", "Fields further up.", footer=False),
     Action("block.lab", "l", "Lab", "Take this block's values to the lab."),
     # --- two files
     Action("compare.block", "enter", "Worst block", "Take the block apart that differs most in this tensor, beside the original's."),
@@ -114,10 +120,18 @@ def of_scope(scope: str) -> Iterator[Action]:
 
 def bindings(scope: str) -> list[BindingType]:
     """The same as Textual's bindings; their ids are what a keymap names."""
-    return [
+    found: list[BindingType] = [
         Binding(a.keys, f"do('{a.id}')", a.title, show=a.footer, tooltip=a.help, id=a.id)
         for a in of_scope(scope)
     ]
+    # One key leaves the program from pop-ups, too, which hide all bindings below but those of priority.
+    return (
+        [*found, Binding("ctrl+q", "do('app.quit')", show=False, priority=True)] if scope == "app" else found
+    )
+
+
+# What pop-ups have of the program's keys.
+POPUP: tuple[BindingType, ...] = (Binding("f2", "app.do('app.theme')", show=False, id="app.theme"),)
 
 
 KEY_NAMES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run(files: Sequence[Path], *, original: Path | None = None, theme: str | None = None) -> None:
-    """Run the program until it is left.
+    """Run the program until it is left; one that fell over leaves with its exit status.
 
     Building the first screen and a header of 100,000 tensors makes some millions of objects that
     stay: the collector rests meanwhile (`Browser` wakes it), or it would take as long as all else.
@@ -17,7 +17,10 @@ def run(files: Sequence[Path], *, original: Path | None = None, theme: str | Non
     from qformat.tui.app import QFormatApp
     from qformat.tui.recent import Settings
 
-    QFormatApp(files, original=original, theme=theme, settings=Settings.read()).run()
+    app = QFormatApp(files, original=original, theme=theme, settings=Settings.read())
+    app.run()
+    if app.return_code:
+        raise SystemExit(app.return_code)
 
 
 def awaken() -> None:

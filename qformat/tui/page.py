@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import on
 from textual.screen import Screen
-from textual.worker import Worker
 
 from qformat.errors import QFormatError
 from qformat.text import clean
@@ -135,12 +134,3 @@ class Page(Screen[None]):
     def show_error(self, error: QFormatError) -> None:
         """An error as a notification."""
         self.notify(clean(error), title="Error", severity="error", markup=False, timeout=12)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A worker that fell over is a defect of ours: it is shown, and the program goes on."""
-        event.stop()
-        if event.worker.error is not None:
-            what = f"{type(event.worker.error).__name__}: {event.worker.error}"
-            self.show_error(QFormatError(what, hint="this is a defect of qformat: please report it"))
-            self._done.add(event.worker.name)
-            self.keys_changed()

@@ -11,6 +11,7 @@ from textual.message_pump import MessagePump
 from qformat.errors import QFormatError
 from qformat.tui.messages import Computed, Failed, Progressed
 
+DEFECT = "this is a defect of qformat: please report it"
 PERIOD = 0.2  # seconds between two reports of progress
 
 
@@ -75,6 +76,9 @@ class Job:
             self._post(Failed(self.name, self.turn, what))
         except MemoryError:
             self._post(Failed(self.name, self.turn, QFormatError("there is not enough memory for this")))
+        except Exception as error:  # noqa: BLE001 - a defect of ours ends the work, not the program
+            what = QFormatError(f"{type(error).__name__}: {error}", hint=DEFECT)
+            self._post(Failed(self.name, self.turn, what))
         else:
             self._post(Computed(self.name, self.turn, value))
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from qformat.blocks.layout import rows_cols
@@ -39,7 +39,7 @@ class BlockScreen(Page):
         "One block: the bytes that hold it, coloured by field; the bits of the byte under the cursor under "
         "the names of what they belong to; what the fields are; and each element with its code and value, "
         "beside the original's if one is open. Arrow keys step through the tensor, comma and full stop "
-        "through the bytes."
+        "through the bytes, page up and down through the elements, square brackets through the fields."
     )
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = bindings("block")
@@ -65,8 +65,9 @@ class BlockScreen(Page):
             with Vertical(id="block-left"):
                 yield source
                 yield BitsView(source, id="bits")
-                yield Static("", id="fields", markup=False)
-                yield Panels(id="panels")
+                with VerticalScroll(id="block-facts", can_focus=False):
+                    yield Static("", id="fields", markup=False)
+                    yield Panels(id="panels")
             yield Elements(id="elements")
         yield KeyBar()
 
@@ -97,6 +98,7 @@ class BlockScreen(Page):
 
     def failed_block(self, error: QFormatError) -> None:
         """A block that cannot be decoded says why."""
+        self.view = None
         self.set_class(True, "-fault")
         self.query_one(Fault).show(error)
 
@@ -143,8 +145,8 @@ class BlockScreen(Page):
         steps = {"left": -1, "right": 1, "up": -self._across(), "down": self._across()}
         if verb in steps and not 0 <= self.index + steps[verb] < block_count(self.info):
             return "the tensor ends here"
-        if verb in ("later", "earlier", "lab") and self.view is None:
-            return "the block is being read"
+        if verb not in steps and self.view is None:
+            return "this block cannot be decoded" if self.has_class("-fault") else "the block is being read"
         return None
 
     def _step(self, by: int) -> None:
@@ -173,6 +175,30 @@ class BlockScreen(Page):
 
         assert self.info.scheme is not None
         self.app.push_screen(Lab(self.checkpoint, self.info, self.index, self.info.scheme.block))
+
+    def do_page_down(self) -> None:
+        """Elements further down."""
+        self.query_one(Elements).page(1)
+
+    def do_page_up(self) -> None:
+        """Elements further up."""
+        self.query_one(Elements).page(-1)
+
+    def do_first(self) -> None:
+        """The first elements."""
+        self.query_one(Elements).scroll_home(animate=False)
+
+    def do_last(self) -> None:
+        """The last elements."""
+        self.query_one(Elements).scroll_end(animate=False)
+
+    def do_fields_on(self) -> None:
+        """Fields further down."""
+        self.query_one("#block-facts").scroll_page_down(animate=False)
+
+    def do_fields_back(self) -> None:
+        """Fields further up."""
+        self.query_one("#block-facts").scroll_page_up(animate=False)
 
     def do_later(self) -> None:
         """The byte cursor goes on."""

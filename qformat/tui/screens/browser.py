@@ -203,7 +203,7 @@ class Browser(Page):
             parts.append("…")
         if self.qapp.original is not None:
             parts.append(f"original {line(self.qapp.original.path)}")
-        self.query_one("#status", Static).update(Text("  ·  ".join(parts), no_wrap=True, overflow="ellipsis"))
+        self.query_one("#status", Static).update(Text("  ·  ".join(parts)))
 
     @on(TensorTable.HeadClicked)
     def _by_column(self, event: TensorTable.HeadClicked) -> None:

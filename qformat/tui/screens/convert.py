@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, ProgressBar, Static, TextArea
 
-from qformat.errors import QFormatError
+from qformat.errors import QFormatError, TargetError
 from qformat.files.checkpoint import Checkpoint
 from qformat.text import clean, growth, line, shape, size
 from qformat.tui.actions import bindings
@@ -34,8 +35,9 @@ class ConvertScreen(Page):
     scope = "convert"
     about = (
         "Target, scheme and rules on the left; on the right what would become of each tensor, exact to the "
-        "byte. A rule is PATTERN=SCHEME, one a line; the first that matches wins, and 'keep' leaves a tensor "
-        "as it is. Escape during a run cancels it: nothing is left behind."
+        "byte. The format goes by the target's ending until another is chosen. A rule is PATTERN=SCHEME, one "
+        "a line; the first that matches wins, and 'keep' leaves a tensor as it is. Escape during a run "
+        "cancels it: nothing is left behind."
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings("convert")
 
@@ -43,7 +45,9 @@ class ConvertScreen(Page):
         super().__init__()
         self.checkpoint = checkpoint
         self.to = "gguf" if checkpoint.format == "gguf" else "qformat"
+        self.chosen = False  # whether the format was chosen, and no longer follows the target's ending
         self.plan: Any = None
+        self.fault: QFormatError | None = None  # why the plan cannot be run
         self.written = False
 
     def crumbs(self) -> str:
@@ -53,7 +57,7 @@ class ConvertScreen(Page):
         yield TitleBar()
         with Horizontal(id="convert"):
             with Vertical(id="form"):
-                yield Static("target", classes="label")
+                yield Static("", id="target-label", classes="label")
                 yield Input(self._default_target(), id="target")
                 yield Static("scheme, asym4:block=64", classes="label")
                 yield Input("q4_k_m" if self.to == "gguf" else "asym4", id="scheme")
@@ -80,16 +84,22 @@ class ConvertScreen(Page):
     def _plan(self) -> None:
         if self.is_busy("run"):
             return
-        self.plan, self.written = None, False
-        target = Path(self.query_one("#target", Input).value).expanduser()
+        from qformat.convert.options import format_of
+
+        self.plan, self.fault, self.written = None, None, False
+        typed = self.query_one("#target", Input).value.strip()
+        target = Path(os.path.expanduser(typed))  # noqa: PTH111 - Path's raises for an unknown user
+        if not self.chosen:
+            self.to = format_of(target)
+        self.query_one("#target-label", Static).update(f"target: {FORMATS[self.to].removeprefix('plain ')}")
         scheme = self.query_one("#scheme", Input).value.strip()
         rules = [r for r in self.query_one("#rules", TextArea).text.splitlines() if r.strip()]
         source, to = self.checkpoint.path, self.to
-        self.compute("plan", lambda _job: _planned(source, target, scheme, rules, to))
+        self.compute("plan", lambda _job: _planned(source, target if typed else None, scheme, rules, to))
 
-    def computed_plan(self, found: tuple[Any, Any]) -> None:
-        """The plan fits: show it."""
-        self.plan, report = found
+    def computed_plan(self, found: tuple[Any, Any, QFormatError | None]) -> None:
+        """The plan fits: show it, and whether there is a place for it."""
+        self.plan, report, self.fault = found
         self._show(report)
 
     def failed_plan(self, error: QFormatError) -> None:
@@ -116,6 +126,8 @@ class ConvertScreen(Page):
         text.append(
             f"\nwritten in {report.seconds:.1f} s" if done else "\nnothing is written yet", "not bold dim"
         )
+        if self.fault is not None and not done:
+            text.append(f"\n! {clean(self.fault)}", "bold")
         for warning in report.warnings:
             text.append(f"\n! {clean(warning)}", "not bold italic")
         self.query_one("#outcome", Static).update(text)
@@ -147,6 +159,8 @@ class ConvertScreen(Page):
             return "there is no plan yet: see what is wrong on the left"
         if verb == "run" and self.written:
             return "it is written already; change the target to write another"
+        if verb == "run" and self.fault is not None:
+            return clean(self.fault)
         return None
 
     def do_run(self) -> None:
@@ -158,6 +172,7 @@ class ConvertScreen(Page):
 
     def do_format(self) -> None:
         """The next format, with an ending that fits."""
+        self.chosen = True
         names = list(FORMATS)
         self.to = names[(names.index(self.to) + 1) % len(names)]
         box = self.query_one("#target", Input)
@@ -178,17 +193,31 @@ class ConvertScreen(Page):
             self.app.pop_screen()
 
 
-def _planned(source: Path, target: Path, scheme: str, rules: list[str], to: str) -> tuple[Any, Any]:
+def _planned(
+    source: Path, target: Path | None, scheme: str, rules: list[str], to: str
+) -> tuple[Any, Any, QFormatError | None]:
     from qformat.convert.options import Options
     from qformat.convert.recipe import parse_rule
     from qformat.convert.report import report
     from qformat.convert.verbs import plan
 
+    if target is None:
+        raise TargetError("there is no target", hint="type where to write")
     told = Options(to=to)
     if to != "safetensors":
         told = Options(scheme or None, rules=tuple(parse_rule(r) for r in rules), to=to)
     found = plan(source, target, told)
-    return found, report(found)
+    return found, report(found), _fault(found)
+
+
+def _fault(plan: Any) -> QFormatError | None:
+    """Why a plan cannot be run as things are on the disk."""
+    for path in (plan.target, *plan.paths.values()):
+        if os.path.lexists(path):
+            return TargetError("it exists already", file=path, hint="type another name")
+    if not os.path.isdir(plan.target.parent):  # noqa: PTH112 - Path's raises for too long a name
+        return TargetError("its folder does not exist", file=plan.target, hint="make it, or type another one")
+    return None
 
 
 def _run(plan: Any, job: Job) -> Any:
@@ -196,4 +225,7 @@ def _run(plan: Any, job: Job) -> Any:
     from qformat.convert.run import run
     from qformat.schemes.cores import cores
 
+    fault = _fault(plan)
+    if fault is not None:
+        raise fault
     return report(plan, run(plan, threads=cores(), progress=job.progress))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 VIEWS = ("curve", "layers", "text")
 SHOWN = 4000  # tokens that are tinted
+SHORTEST_BAR, LONGEST_BAR = 6, 30  # cells; a layer's interval goes where there is no room for the shortest
 GROUP_TOKENS = 2048  # between two points of the curve
 
 
@@ -69,6 +70,7 @@ class EvaluateScreen(Page):
                 yield Input(str(original.path) if original else "", id="original")
                 yield Static("windows, all if empty", classes="label")
                 yield Input(id="windows", type="integer")
+                yield Static("", id="by-layer", classes="label")
                 yield Static("", id="evaluate-state", markup=False)
                 yield ProgressBar(id="evaluate-progress", total=1.0, show_eta=False)
                 yield Facts(id="evaluate-facts")
@@ -82,6 +84,10 @@ class EvaluateScreen(Page):
 
     def on_mount(self) -> None:
         self._show_view("curve")
+        self._show_by_layer()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_layers)
 
     # --- measuring --------------------------------------------------------------------------
 
@@ -93,14 +99,22 @@ class EvaluateScreen(Page):
             return "name a text first"
         if verb == "run" and not Path(text).expanduser().is_file():
             return f"there is no file {line(text)}"
+        if verb == "run" and self._limit() == 0:
+            return "windows: a number from 1 on, or none for all"
         if verb == "layers" and not self.query_one("#original", Input).value.strip():
             return "layers add to a divergence: name the original first"
         if verb == "view" and self.result is None:
             return "there is nothing to see yet"
         return None
 
+    def _limit(self) -> int | None:
+        """How many windows to read, None for all; 0 if what is typed is no such number."""
+        count = self.query_one("#windows", Input).value.strip()
+        return None if not count else int(count) if count.isdecimal() else 0
+
     @on(Input.Changed)
     def _typed(self) -> None:
+        self._show_by_layer()
         self.keys_changed()
 
     @on(Input.Submitted)
@@ -111,13 +125,17 @@ class EvaluateScreen(Page):
         """Start."""
         text = Path(self.query_one("#text", Input).value.strip()).expanduser()
         other = self.query_one("#original", Input).value.strip()
-        count = self.query_one("#windows", Input).value.strip()
         self.points, self.result = [], None
         self.set_class(True, "-running")
         self._show_view("curve")
         self._show_no_curve("reading …")
+        self.query_one("#evaluate-state", Static).update("")
+        self.query_one("#evaluate-facts", Facts).show(())
+        self.query_one("#layer-bars", Static).update("")
+        self.query_one("#tinted", Static).update("")
+        self.query_one(ProgressBar).update(progress=0)
         model, against = self.checkpoint, Path(other).expanduser() if other else None
-        limit, layers = int(count) if count else None, self.by_layer and bool(other)
+        limit, layers = self._limit(), self.by_layer and bool(other)
         self.call_later(self._prepare)
         self.compute("measure", lambda job: _measure(job, model, against, text, limit, layers))
 
@@ -224,23 +242,32 @@ class EvaluateScreen(Page):
         plot.set_ylabel(self.figure)
 
     def _show_layers(self) -> None:
+        if self.result is None:
+            return
         parts = self.result.by_layer
         text = Text()
         if parts is None:
-            text.append("not measured: ctrl+l, then measure again", "dim")
+            text.append(f"not measured: {self._how_to_layers()}", "dim")
         else:
             from qformat.evaluate.words import interval
 
             longest = max(abs(p.kl.value) for p in parts.parts) or 1.0
-            wide = self.app.size.width >= 110
-            for part in parts.parts:
-                value, between = interval(part.kl)
-                text.append(f"{line(part.name):<12}{value:>11}  ")
-                text.append(
-                    bar(abs(part.kl.value) / longest, 30 if wide else 16), self.app.current_theme.primary
-                )
+            told = [(line(p.name), *interval(p.kl), abs(p.kl.value) / longest) for p in parts.parts]
+            names, values, betweens = (max(len(row[i]) for row in told) for i in range(3))
+            room = self.query_one("#evaluate-layers").scrollable_content_region.width
+            room -= names + values + 4
+            wide = room - betweens - 2 >= SHORTEST_BAR
+            width = min(max(room - betweens - 2 if wide else room, 4), LONGEST_BAR)
+            for name, value, between, part in told:
+                text.append(f"{name:<{names}}  {value:>{values}}  ")
+                text.append(bar(part, width), self.app.current_theme.primary)
                 text.append(f"  {between}\n" if wide else "\n", "dim")
         self.query_one("#layer-bars", Static).update(text)
+
+    def _how_to_layers(self) -> str:
+        if self.result.divergence is None:
+            return "layers add to a divergence, which needs an original"
+        return "measure again with ctrl+r" if self.by_layer else "ctrl+l, then measure again with ctrl+r"
 
     def _show_text(self) -> None:
         result, theme = self.result, self.app.theme
@@ -263,11 +290,19 @@ class EvaluateScreen(Page):
     def do_layers(self) -> None:
         """By layer, or not."""
         self.by_layer = not self.by_layer
-        self.notify(f"by layer: {'yes' if self.by_layer else 'no'}", timeout=2)
+        self._show_by_layer()
+        self._show_layers()
+
+    def _show_by_layer(self) -> None:
+        """Whether the next measurement is by layer, too."""
+        wanted, original = self.by_layer, self.query_one("#original", Input).value.strip()
+        said = "no" if not wanted else "yes" if original else "no original"
+        self.query_one("#by-layer", Static).update(f"by layer (ctrl+l): {said}")
 
     def do_view(self) -> None:
         """The next view."""
         self._show_view(VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)])
+        self.call_after_refresh(self._show_layers)  # which take the width that the view then has
 
     def do_back(self) -> None:
         """End a measurement and keep what is known; else leave."""

@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from qformat.tui.actions import KEY_NAMES, of_scope
+from qformat.tui.actions import KEY_NAMES, POPUP, of_scope
 from qformat.tui.page import Page
 
 
@@ -21,6 +21,7 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1,q", "leave", "Back"),
+        *POPUP,
     ]
 
     def __init__(self, page: Page) -> None:

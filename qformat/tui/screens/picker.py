@@ -16,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from qformat.text import line, size
+from qformat.tui.actions import POPUP
 from qformat.tui.finding import Found, find
 from qformat.tui.widgets.tensor_table import fit
 
@@ -36,6 +37,7 @@ class Picker(ModalScreen[Path | None]):
         Binding("right", "enter", show=False),
         Binding("left", "up", show=False),
         Binding("tab", "swap", show=False, priority=True),
+        *POPUP,
     ]
 
     def __init__(self, title: str, folder: Path | None = None) -> None:

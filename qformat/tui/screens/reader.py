@@ -11,13 +11,15 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from qformat.tui.actions import POPUP
+
 MOST = 200_000  # characters shown
 
 
 class Reader(ModalScreen[None]):
     """A text from a file, which is data: neither markup nor escape sequences."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "leave", "Back"), *POPUP]
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()

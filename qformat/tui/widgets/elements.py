@@ -37,6 +37,10 @@ class Elements(ScrollView):
         self.virtual_size = Size(self.size.width, len(view.values) + 1)
         self.refresh()
 
+    def page(self, by: int) -> None:
+        """Go on, or back, by as many elements as are shown."""
+        self.scroll_relative(y=by * (self.size.height - 1), animate=False)
+
     def _columns(self) -> list[tuple[str, int, int]]:
         """Title, width, and which field (or -1); bits and errors where there is room for them."""
         view, room = self._view, self.scrollable_content_region.width

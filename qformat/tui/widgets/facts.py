@@ -33,6 +33,7 @@ class Facts(Static):
         width = self.size.width
         self.set_class(not self._facts, "-empty")
         if not self._facts or width < 8:
+            self.update("")
             return
         longest = max(len(line(v)) for _, v in self._facts)
         names = min(max(len(n) for n, _ in self._facts) + 2, max(width // 2, width - longest))

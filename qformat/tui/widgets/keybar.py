@@ -54,14 +54,15 @@ class KeyBar(Widget):
         return text
 
     def _chosen(self, bound: dict[str, str]) -> list[tuple[Action, bool]]:
-        """What there is room for, help last: what works now goes before what does not."""
+        """What there is room for, help last: what a screen is for goes first, what does not work now last."""
         page = self.screen
         assert isinstance(page, Page)
         first, *general = (a for a in of_scope("app") if a.footer)
         actions = [a for a in (*of_scope(page.scope), *general, first) if a.footer and not self._typed(a)]
         usable = {a.id: a.scope == "app" or page.why_not(a.verb) is None for a in actions}
         room, chosen = self.size.width - 1, set()
-        for action in sorted(actions, key=lambda a: (a is not first, not usable[a.id])):
+        main = next(of_scope(page.scope), first)
+        for action in sorted(actions, key=lambda a: (a is not first, a is not main, not usable[a.id])):
             if self._width(action, bound) <= room:
                 chosen.add(action.id)
                 room -= self._width(action, bound)
@@ -76,9 +77,10 @@ class KeyBar(Widget):
     def _bound(self) -> dict[str, str]:
         """The keys in force by action, for a keymap may have changed them."""
         found: dict[str, str] = {}
-        for active in self.screen.active_bindings.values():
-            if active.binding.id:
-                found.setdefault(active.binding.id, key_name(active.binding.key))
+        active = [a.binding for a in self.screen.active_bindings.values()]
+        for binding in sorted(active, key=lambda b: not b.id):
+            name = binding.action.removeprefix("do('").removesuffix("')")
+            found.setdefault(name, key_name(binding.key))
         return found
 
     def _width(self, action: Action, bound: dict[str, str]) -> int:

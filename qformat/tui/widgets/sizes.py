@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -11,6 +12,9 @@ from textual.widgets import Static
 
 from qformat.inspect.lab.facts import SIZE_HEADERS, aligned, size_row
 from qformat.inspect.lab.sizes import SizePoint
+
+if TYPE_CHECKING:
+    from textual_plot import PlotWidget
 
 
 class Sizes(Horizontal, can_focus=True):
@@ -25,6 +29,7 @@ class Sizes(Horizontal, can_focus=True):
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.points: tuple[SizePoint, ...] = ()
+        self.plot: PlotWidget | None = None
 
     def compose(self) -> ComposeResult:
         yield Static("", id="size-table", markup=False)
@@ -40,18 +45,21 @@ class Sizes(Horizontal, can_focus=True):
             Text(text if points else f"measuring {spec} …", no_wrap=True)
         )
         if len(points) > 1:
-            self._plot()
+            self.call_later(self._plot)
+        elif self.plot is not None:
+            self.plot.display = False
 
-    def _plot(self) -> None:
+    async def _plot(self) -> None:
+        """Draw the points; the plot takes some once its parts are mounted."""
         from textual_plot import HiResMode, PlotWidget
 
-        plots = self.query(PlotWidget)
-        if plots:
-            plot = plots.first()
-        else:
+        if self.plot is None:
             plot = PlotWidget(id="size-plot", allow_pan_and_zoom=False)
-            self.mount(plot)
-            self.call_after_refresh(self._plot)
+            await self.mount(plot)
+            self.plot = plot
+        plot = self.plot
+        plot.display = len(self.points) > 1
+        if not plot.display:
             return
         theme = self.app.current_theme
         plot.clear()

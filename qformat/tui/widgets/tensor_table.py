@@ -36,19 +36,22 @@ class GroupRow:
 
 Row = str | GroupRow
 
-# Title, sort key, width, and from which width of the whole on it is shown; the name takes the rest.
+# Title, sort key, width, and what it must leave the name, which takes the rest, or the longest name if that
+# is less.
 COLUMNS: tuple[tuple[str, str, int, int], ...] = (
     ("tensor", "name", 0, 0),
-    ("shape", "elements", 12, 100),
-    ("type", "", 6, 124),
+    ("shape", "elements", 12, 44),
+    ("type", "", 6, 44),
     ("scheme", "scheme", 9, 0),
     ("bytes", "bytes", 13, 0),
-    ("", "bytes", 10, 108),
+    ("", "bytes", 10, 44),
     ("bpw", "bpw", 7, 0),
-    ("rel. RMSE", "error", 10, 74),
+    ("rel. RMSE", "error", 10, 18),
 )
+NARROWEST = 12  # cells that a name has at least
 _RIGHT = {"bytes", "bpw", "rel. RMSE"}
 _BAR, _TYPE, _SCHEME, _ERROR = 5, 2, 3, 7
+_OPTIONAL = (_ERROR, 1, _BAR, _TYPE)  # the first are the last to go
 
 
 def fit(text: str, width: int) -> str:
@@ -106,6 +109,8 @@ class TensorTable(ScrollView, can_focus=True):
         self.sort = "file"
         self.reverse = False
         self.with_errors = False
+        self._measured: Mapping[str, TensorInfo] = {}
+        self._longest = 0  # letters of the longest name
         self.nothing = ""  # what stands there when there is no row
         self._strip = lru_cache(4096)(self._make)
 
@@ -114,6 +119,8 @@ class TensorTable(ScrollView, can_focus=True):
     def show(self, rows: Sequence[Row], *, keep: Row | None = None) -> None:
         """Show other rows; the cursor stays on ``keep`` if that is among them."""
         self.rows = rows
+        if self._measured is not self.infos:
+            self._measured, self._longest = self.infos, max(map(len, self.infos), default=0)
         self.redraw()
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         at = next((i for i, row in enumerate(rows) if row == keep), 0) if keep is not None else 0
@@ -185,12 +192,20 @@ class TensorTable(ScrollView, can_focus=True):
 
     def _widths(self) -> list[int]:
         """The width of each column, 0 for one that there is no room for."""
-        total = self.scrollable_content_region.width
-        shown = [w if total >= least else 0 for _, _, w, least in COLUMNS]
-        if not self.with_errors:
-            shown[_ERROR] = 0
-        shown[0] = max(total - sum(w + 1 for w in shown[1:] if w) - 1, 12)
+        shown = [0 if i in _OPTIONAL else w for i, (_, _, w, _) in enumerate(COLUMNS)]
+        name = self.scrollable_content_region.width - sum(w + 1 for w in shown if w) - 1
+        for i in sorted(_OPTIONAL, key=lambda i: not self._sorted_by(i)):
+            _, _, width, least = COLUMNS[i]
+            least = NARROWEST if self._sorted_by(i) else min(least, self._longest)
+            if name - width - 1 >= least and (i != _ERROR or self.with_errors):
+                shown[i] = width
+                name -= width + 1
+        shown[0] = max(name, NARROWEST)
         return shown
+
+    def _sorted_by(self, column: int) -> bool:
+        title, sort, _, _ = COLUMNS[column]
+        return bool(title and sort) and sort == self.sort
 
     def render_line(self, y: int) -> Strip:
         """The head, or a row."""
@@ -211,10 +226,10 @@ class TensorTable(ScrollView, can_focus=True):
     def _head(self, width: int) -> Strip:
         style = self.get_component_rich_style("tensor-table--head")
         parts = []
-        for (title, sort, _, _), w in zip(COLUMNS, self._widths(), strict=True):
+        for i, ((title, _, _, _), w) in enumerate(zip(COLUMNS, self._widths(), strict=True)):
             if not w:
                 continue
-            arrow = ("▲" if self.reverse else "▼") if sort and sort == self.sort and title else ""
+            arrow = ("▲" if self.reverse else "▼") if self._sorted_by(i) else ""
             text = f"{title}{arrow}"
             parts.append((text.rjust(w) if title in _RIGHT else text.ljust(w))[:w])
         text = " ".join(parts)

@@ -92,7 +92,7 @@ class Turn(Static):
         return text.append(clean(reply.text[last:]))
 
     def _figures(self, reply: Reply) -> Text:
-        parts = [f"{len(reply.ids):,} tokens"]
+        parts = ["1 token" if len(reply.ids) == 1 else f"{len(reply.ids):,} tokens"]
         if reply.tokens_per_second is not None:
             parts.append(f"{reply.tokens_per_second:.1f}/s")
         if reply.ids:

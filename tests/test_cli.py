@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -221,15 +222,68 @@ def test_strings_from_a_file_cannot_act_on_a_terminal(tmp_path):
     assert "[red]" in outputs[1].stdout
 
 
-def test_a_reader_that_goes_away_is_no_error(box):
-    done = subprocess.run(
-        f"{sys.executable} -m qformat inspect {box} | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
+def shell(line: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which ``qformat`` is the command, and ``$1`` … the arguments."""
+    line = f'set -o pipefail; qformat() {{ {sys.executable} -m qformat "$@"; }}; {line}'
+    args = ("bash", "-c", line, "bash", *map(str, args))
+    return subprocess.run(args, capture_output=True, text=True, check=False, env={**os.environ, **env})
+
+
+@pytest.mark.parametrize("what", ["inspect $1", "inspect $1 --json", "--help", "inspect --help", "--version"])
+def test_stdout_may_be_a_pipe_that_closes_early_or_closed_or_full(box, what):
+    gone = shell(f"qformat {what} | true", box)
+    assert (gone.returncode, gone.stderr) == (0, "")
+    for end, told in ((">&-", "closed"), ("> /dev/full", "No space left on device")):
+        done = shell(f"qformat {what} {end}", box)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_reader_of_errors_may_go_away_too(box):
+    assert shell("qformat inspect $1/none 2>&1 | true", box).returncode == 1
+    assert shell("qformat inspect $1/none 2>&-", box).returncode == 1
+
+
+def test_streams_that_are_closed_are_no_place_for_a_model(box, tmp_path):
+    target = tmp_path / "t.safetensors"
+    args = "-s sym4 <&- >&- 2>&-"
+    assert shell(f"qformat convert $1 $2 {args} -q", box.parent / "model", target).returncode == 0
+    command("verify", target)
+
+
+def test_what_the_encoding_of_stdout_lacks_is_escaped(box):
+    done = shell("qformat inspect $1 -t lm_head.weight", box, PYTHONIOENCODING="iso8859-5")
+    assert done.returncode == 0
+    assert "80\\xd764" in done.stdout
+
+
+def test_json_has_null_for_what_is_not_finite(box, tmp_path):
+    name = "model.layers.0.mlp.down_proj.weight"
+    found = json.loads(command("inspect", box, "-t", name, "--json").stdout, parse_constant=pytest.fail)
+    scales = next(p for p in found["tensor"]["planes"] if p["name"] == "scales")
+    raw = bytearray(box.read_bytes())
+    raw[scales["data_offset"] : scales["data_offset"] + 2] = np.float16(np.nan).tobytes()
+    (tmp_path / "nan.safetensors").write_bytes(raw)
+    done = command("inspect", tmp_path / "nan.safetensors", "-t", name, "-b", "0", "--json")
+    block = json.loads(done.stdout, parse_constant=pytest.fail)["block"]
+    assert block["values"] == [None] * 32
+
+
+def test_an_interrupt_while_it_starts_is_an_interrupt():
+    code = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["qformat", "--version"]
+from qformat.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import clean, line, say, show, show_json, table
+from qformat.cli.text import clean, emit, line, say, show, show_json, table
 
 if TYPE_CHECKING:
     from qformat.evaluate.sweep_result import Sweep
@@ -91,7 +91,7 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
         if as_json:
             show_json(found.to_json())
         elif as_csv:
-            click.echo(clean(to_csv(found)), nl=False)
+            emit(clean(to_csv(found)))
         else:
             _show(found)
     finally:

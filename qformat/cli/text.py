@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+import errno
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from qformat.errors import TargetError
 from qformat.text import clean, line, shape, size
 
-__all__ = ["clean", "line", "parse_size", "say", "shape", "show", "show_json", "size", "table"]
+__all__ = ["clean", "emit", "line", "parse_size", "say", "shape", "show", "show_json", "size", "table"]
 
 
 def say(text: object) -> None:
@@ -20,15 +22,41 @@ def say(text: object) -> None:
 
 def show(text: object = "") -> None:
     """Data, on stdout."""
-    click.echo(clean(text))
+    emit(clean(text) + "\n")
+
+
+def emit(text: str) -> None:
+    """Data as it stands, on stdout, at once.
+
+    Raises
+    ------
+    TargetError
+        If stdout is closed, or a file on a full disk.
+    """
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        closed = error.errno == errno.EBADF
+        what = "it is closed" if closed else f"cannot be written: {error.strerror}"
+        raise TargetError(what, file="stdout") from error
 
 
 def show_json(value: Any) -> None:
     """JSON data, on stdout; ASCII, so that nothing in it can act on a terminal."""
     import json
 
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=True, allow_nan=False)
-    sys.stdout.write("\n")
+    emit(json.dumps(_finite(value), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """A value for JSON, in which numbers that are not finite are null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: Iterable[int] = ()) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import show, show_json
+from qformat.cli.text import emit, show, show_json
 from qformat.errors import FormatError
 from qformat.text import quoted
 
@@ -57,7 +57,7 @@ def tokenize(model: str, text: str | None, file: Path | None, **options: Any) ->
         show(" ".join(map(str, ids)))
     else:
         for row in _rows(tokenizer, ids):
-            click.echo(row)
+            emit(row + "\n")
         show(_summary(tokenizer, text, ids))
 
 

@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import save_bf16, weights
 
+from qformat.errors import FormatError
+from qformat.files import strict_json
+
+SAMPLES = Path(__file__).parent.parent / "samples"
 COMMANDS = (
     "convert",
     "inspect",
@@ -284,6 +289,61 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+HALVES = {r'{"\ud800": 1}', r'{"a": ["\udc00\ud800"]}', r'{"\\\uDFFF": 1}', r'{"\uD83D\u0041": 1}'}
+WHOLES = {r'{"\ud83d\ude00": "\\ud800"}', r'["\uD83D\uDE00\ud83d\ude00"]'}
+
+
+def test_json_with_half_a_character_is_refused():
+    for text in HALVES:
+        with pytest.raises(FormatError, match="half of a surrogate pair"):
+            strict_json.parse(text, file="f", what="it")
+    for text in WHOLES:
+        assert strict_json.parse(text, file="f", what="it") == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (r'{"\ud800":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', "half of a surrogate pair"),
+        (r'{"__metadata__":{"a":"\udfff"}}', "half of a surrogate pair"),
+        ('{"a":{"dtype":"U8","shape":[' + 5000 * "1" + '],"data_offsets":[0,1]}}', "too many digits"),
+    ],
+)
+def test_a_header_that_others_cannot_read_is_refused(tmp_path, header, told):
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0")
+    done = command("convert", file, tmp_path / "y.safetensors", "--set", "*=keep", check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "sys." not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["{long}.safetensors", "{long}.gguf", "{long}"])
+def test_a_target_that_cannot_be_written_is_named_as_the_user_did(tmp_path, target):
+    """A name that is possible, but not that of a draft beside it."""
+    name = target.format(long="n" * (250 - len(target.removeprefix("{long}"))))
+    scheme = "q8_0" if name.endswith(".gguf") else "sym8"
+    done = command("convert", SAMPLES / "village", tmp_path / name, "-s", scheme, check=False)
+    assert done.returncode == 1
+    assert (
+        f"{tmp_path / name}: cannot be written: File name too long\n  choose a shorter name\n" in done.stderr
+    )
+    assert ".partial" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edit_that_cannot_be_written_names_the_file(box, tmp_path):
+    name = tmp_path / ("n" * 238 + ".safetensors")
+    name.write_bytes(box.read_bytes())
+    done = command("edit", name, "--set", "a=b", check=False)
+    assert done.returncode == 1
+    assert f"{name}: cannot be written: File name too long" in done.stderr
+    assert ".undo" not in done.stderr
+    done = command("edit", box, "--set", "a=b", "-o", tmp_path / ("m" * 238 + ".safetensors"), check=False)
+    assert f"{tmp_path}/mmm" in done.stderr
+    assert ".partial" not in done.stderr
 
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path):

@@ -34,7 +34,7 @@ class QFormatError(Exception):
 
     @property
     def where(self) -> str:
-        parts = [] if self.file is None else [self.file]
+        parts = [] if self.file is None else [self.file.replace("\n", "\\n")]
         if self.tensor is not None:
             parts.append(f"tensor {self.tensor!r}")
         if self.offset is not None:

@@ -93,6 +93,17 @@ def test_inspect_shows_tensors_filtered_and_sorted(box):
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_inspect_says_when_there_is_nothing_to_list(box):
+    done = command("inspect", box, "--filter", "zzz")
+    assert done.stderr == "no tensor matches zzz\n"
+    assert "rel. RMSE" not in done.stdout
+    assert command("inspect", box, "--filter", "zzz", "--json").stderr == "no tensor matches zzz\n"
+    plain = command("inspect", box.parent / "model", "--sort", "error")
+    assert "no errors are recorded" in plain.stderr
+    assert "lm_head" in plain.stdout
+    assert command("inspect", box, "--sort", "error").stderr == ""
+
+
 def test_inspect_takes_a_block_apart(box, tmp_path):
     name = "model.layers.0.mlp.down_proj.weight"
     value = json.loads(command("inspect", box, "-t", name, "-b", "5", "--json").stdout)["block"]
@@ -176,6 +187,10 @@ def test_warnings_are_errors_under_strict(box, tmp_path):
         (["convert", "{model}", "{out}", "-s", "sym4", "--dtype", "f32"], "goes with --to"),
         (["convert", "{model}", "{out}", "-s", "sym4", "--set", "oops"], "not PATTERN=SCHEME"),
         (["convert", "{model}", "{out}", "-s", "sym4", "--max-shard-size", "7 apples"], "not a size"),
+        (
+            ["convert", "{model}", "{out}", "-s", "sym4", "--max-shard-size", "0"],
+            "--max-shard-size: '0' is not",
+        ),
         (["convert", "{none}", "{out}", "-s", "sym4"], "no such file"),
         (["inspect", "{none}"], "no such file"),
         (["inspect", "{model}", "--block", "1"], "needs --tensor"),
@@ -190,6 +205,11 @@ def test_mistakes_get_a_clear_message(box, tmp_path, args, message):
     assert message in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_stays_on_its_line(tmp_path):
+    done = command("inspect", tmp_path / "a\nb", check=False)
+    assert done.stderr.startswith(f"error: {tmp_path}/a\\nb: ")
 
 
 def test_files_that_are_something_else_are_recognized(tmp_path):

@@ -52,8 +52,11 @@ def _stream() -> Iterator[Show]:
 
     try:
         yield tell
-    finally:
-        click.echo()
+    except BaseException:
+        if told:
+            show()
+        raise
+    show()
 
 
 @contextlib.contextmanager

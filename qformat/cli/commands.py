@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qformat.cli import added
-from qformat.cli.text import say
+from qformat.cli.text import line, say
 from qformat.errors import QFormatError
 
 _COMMANDS = {
@@ -156,4 +156,4 @@ def run() -> int:
 
 def _in_words(error: OSError) -> str:
     told = "a stream is closed" if error.errno == errno.EBADF else error.strerror or str(error)
-    return told if error.filename is None else f"{error.filename}: {told}"
+    return told if error.filename is None else f"{line(error.filename)}: {told}"

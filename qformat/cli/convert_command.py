@@ -155,7 +155,7 @@ def _told(given: dict[str, Any]) -> Options:
         rules=tuple(parse_rule(text) for text in given["rules"]),
         to=given["to"],
         dtype=given["dtype"],
-        max_shard_size=parse_size(limit) if limit else None,
+        max_shard_size=parse_size(limit, "--max-shard-size") if limit else None,
         pure=given["pure"],
         imatrix=given["imatrix"],
     )

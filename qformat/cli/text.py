@@ -71,8 +71,8 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, right: It
     )
 
 
-def parse_size(text: str) -> int:
-    """Bytes from ``500MB``, ``2GB``, ``1GiB`` or a plain number."""
+def parse_size(text: str, option: str) -> int:
+    """Bytes from an option's ``500MB``, ``2GB``, ``1GiB`` or a plain number."""
     units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
     units |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "k": 10**3, "m": 10**6, "g": 10**9, "b": 1}
     number = text.rstrip("bBkKmMgGtTiI ").strip()
@@ -81,8 +81,8 @@ def parse_size(text: str) -> int:
         found = float(number) * units[unit]
     except (ValueError, KeyError):
         raise click.BadParameter(
-            f"{text!r} is not a size", param_hint="a number with kB, MB, GB or GiB"
+            f"{text!r} is not a size: a number with kB, MB, GB or GiB", param_hint=option
         ) from None
     if not 1 <= found < 1 << 62:
-        raise click.BadParameter(f"{text!r} is not a possible size")
+        raise click.BadParameter(f"{text!r} is not a possible size", param_hint=option)
     return int(found)

@@ -156,7 +156,7 @@ def said(*pieces: bytes, clock: float = 1.0) -> Reply:
 
 def test_where_replies_part():
     assert parting(said(b"a", b"b"), said(b"a", b"b")) is None
-    assert parting_words(said(b"a"), said(b"a")) == "Both say the same, all 1 tokens."
+    assert parting_words(said(b"a"), said(b"a")) == "Both say the same, all 1 token."
     assert parting(said(b"a", b"b", b"c"), said(b"a", b"\x1b", b"c")) == 1
     assert (
         parting_words(said(b"a", b"b"), said(b"a", b"\x1b")) == r"They part at token 2: 'b' against '\x1b'."

@@ -366,6 +366,19 @@ def test_an_edit_that_cannot_be_written_names_the_file(box, tmp_path):
     assert ".partial" not in done.stderr
 
 
+def test_one_is_no_plural(tmp_path):
+    source = save_bf16({"w": weights(1, (8, 64))}, tmp_path / "a.safetensors")
+    target = tmp_path / "b.safetensors"
+    assert "\n1 tensor, " in command("convert", source, target, "--set", "*=sym4").stdout
+    assert "(1 tensor, " in command("verify", target).stdout
+    assert "1 tensor: 0 with the same values, 1 different" in command("diff", source, target).stdout
+    raw = bytearray(target.read_bytes())
+    raw[-3] ^= 1
+    target.write_bytes(raw)
+    assert "DAMAGED: 1 fault\n" in command("verify", target, check=False).stderr
+    assert " of 1 byte, " in command("tokenize", SAMPLES / "village", "a").stdout
+
+
 def test_a_traceback_is_shown_when_asked_for(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "qformat", "--traceback", "inspect", str(tmp_path / "none")],

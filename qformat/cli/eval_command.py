@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from qformat.cli.text import say, show_json
+from qformat.cli.text import counted, say, show_json
 
 _EXAMPLE = """
 \b
@@ -114,5 +114,5 @@ def eval(model: str, against: str | None, **options: Any) -> None:  # noqa: A001
             write_tokens(found, target)
             say(f"wrote {target}")
     if not found.complete and options["until"] is None and options["limit"] is None:
-        say(f"interrupted: these are {found.windows} of {found.protocol.windows} windows")
+        say(f"interrupted: these are {found.windows} of {counted(found.protocol.windows, 'window')}")
         raise click.exceptions.Exit(130)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import clean, emit, line, say, show, show_json, table
+from qformat.cli.text import clean, counted, emit, line, say, show, show_json, table
 
 if TYPE_CHECKING:
     from qformat.evaluate.sweep_result import Sweep
@@ -99,7 +99,7 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
             write_whole(html, [page(found)])
             say(f"wrote {html}")
     if not found.complete:
-        say(f"interrupted after {found.windows} of {found.every_window} windows")
+        say(f"interrupted after {found.windows} of {counted(found.every_window, 'window')}")
         say(_how_to_go_on(options["folder"]))
         raise click.exceptions.Exit(130)
 
@@ -118,9 +118,12 @@ def _show(found: Sweep) -> None:
     show()
     p = found.protocol
     how = f"protocol {p.name}, windows of {p.ctx}, {p.dtype}"
-    show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
+    show(
+        f"{counted(found.tokens, 'token')} in {counted(found.windows, 'window')} ({how}); "
+        "± is half of the 95% interval"
+    )
     if any(row.quiz for row in found.rows) and found.quiz is not None:
-        asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
+        asked = f"{counted(len(found.quiz.questions), 'question')} of {line(found.quiz.path)}"
         show(f"{asked} by the text's likelihood; lost are right in the original only, gained here only")
     if any(row.speed for row in found.rows):
         show(f"tokens/s of new text in {found.speed}, in turn with the original: median (least to most)")

@@ -10,9 +10,21 @@ from typing import Any
 import click
 
 from qformat.errors import TargetError
-from qformat.text import clean, line, shape, size
+from qformat.text import clean, counted, line, shape, size
 
-__all__ = ["clean", "emit", "line", "parse_size", "say", "shape", "show", "show_json", "size", "table"]
+__all__ = [
+    "clean",
+    "counted",
+    "emit",
+    "line",
+    "parse_size",
+    "say",
+    "shape",
+    "show",
+    "show_json",
+    "size",
+    "table",
+]
 
 
 def say(text: object) -> None:

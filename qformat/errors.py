@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class QFormatError(Exception):
 
     @property
     def where(self) -> str:
-        parts = [] if self.file is None else [self.file]
+        parts = [] if self.file is None else [self.file.replace("\n", "\\n")]
         if self.tensor is not None:
             parts.append(f"tensor {self.tensor!r}")
         if self.offset is not None:
@@ -76,3 +77,22 @@ class RecipeError(QFormatError):
 
 class TargetError(QFormatError):
     """The output cannot or must not be written where it was asked for."""
+
+
+_REMEDIES = {
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "free some space, or choose another disk",
+    errno.EFBIG: "choose a disk that takes files of this size",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "choose a folder to put it in",
+}
+
+
+def unwritable(target: str | Path, error: OSError) -> TargetError:
+    """What to raise when writing fails: it names what was asked for, not a draft of it beside it."""
+    hint = _REMEDIES.get(error.errno or 0, "choose another place")
+    return TargetError(f"cannot be written: {error.strerror or error}", file=target, hint=hint)

@@ -35,6 +35,15 @@ def quoted(piece: bytes) -> str:
     return "'" + text.replace("\n", "\\n") + "'"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number of things.
+
+    >>> counted(1, "tensor"), counted(0, "fault"), counted(1200, "matrix", "matrices")
+    ('1 tensor', '0 faults', '1,200 matrices')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def size(count: float) -> str:
     """Bytes for people.
 

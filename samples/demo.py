@@ -21,7 +21,7 @@ SWEEP = (
     *("sweep", MODEL, *(part for scheme in SCHEMES for part in ("-s", scheme))),
     *("--text", "samples/heldout.txt", "--windows", "24", "--quiz", "samples/quiz.jsonl"),
     *("--prompt", "One morning in Elderby, Orla"),
-    *("--folder", "build/demo/sweep", "--html", PAGE),
+    *("--folder", "build/demo/sweep", "--html", PAGE, "--overwrite"),
 )
 STEPS = (
     ("convert", MODEL, TARGET, "-s", "asym4", "--overwrite"),

@@ -274,6 +274,17 @@ def test_the_command(tmp_path):
     assert ours[at : at + 1] != theirs[at : at + 1]
 
 
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_a_prompt_that_is_too_long_is_told(raw):
+    done = command("chat", VILLAGE, "--prompt", "Hello. " * 3000, *raw, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the model's context 512" in done.stderr
+    assert "say less" in done.stderr
+    done = command("chat", VILLAGE, "--prompt", "Hello.", "--prompt", "Hello. " * 3000, *raw, check=False)
+    assert done.returncode == 1
+    assert ("/reset" in done.stderr) == (not raw)
+
+
 def test_a_file_cannot_act_on_the_terminal(tmp_path):
     evil = tmp_path / "evil.jinja"
     evil.write_text("{{ raise_exception('\\x1b[2J') }}")

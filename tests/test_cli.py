@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import qformat as command
 from conftest import save_bf16, weights
 
+from qformat.errors import FormatError
+from qformat.files import strict_json
+
+SAMPLES = Path(__file__).parent.parent / "samples"
 COMMANDS = (
     "convert",
     "inspect",
@@ -85,6 +91,17 @@ def test_inspect_shows_tensors_filtered_and_sorted(box):
     sizes = [t["bytes"] for t in limited["tensors"]]
     assert len(sizes) == 2
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_inspect_says_when_there_is_nothing_to_list(box):
+    done = command("inspect", box, "--filter", "zzz")
+    assert done.stderr == "no tensor matches zzz\n"
+    assert "rel. RMSE" not in done.stdout
+    assert command("inspect", box, "--filter", "zzz", "--json").stderr == "no tensor matches zzz\n"
+    plain = command("inspect", box.parent / "model", "--sort", "error")
+    assert "no errors are recorded" in plain.stderr
+    assert "lm_head" in plain.stdout
+    assert command("inspect", box, "--sort", "error").stderr == ""
 
 
 def test_inspect_takes_a_block_apart(box, tmp_path):
@@ -170,6 +187,10 @@ def test_warnings_are_errors_under_strict(box, tmp_path):
         (["convert", "{model}", "{out}", "-s", "sym4", "--dtype", "f32"], "goes with --to"),
         (["convert", "{model}", "{out}", "-s", "sym4", "--set", "oops"], "not PATTERN=SCHEME"),
         (["convert", "{model}", "{out}", "-s", "sym4", "--max-shard-size", "7 apples"], "not a size"),
+        (
+            ["convert", "{model}", "{out}", "-s", "sym4", "--max-shard-size", "0"],
+            "--max-shard-size: '0' is not",
+        ),
         (["convert", "{none}", "{out}", "-s", "sym4"], "no such file"),
         (["inspect", "{none}"], "no such file"),
         (["inspect", "{model}", "--block", "1"], "needs --tensor"),
@@ -184,6 +205,11 @@ def test_mistakes_get_a_clear_message(box, tmp_path, args, message):
     assert message in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_stays_on_its_line(tmp_path):
+    done = command("inspect", tmp_path / "a\nb", check=False)
+    assert done.stderr.startswith(f"error: {tmp_path}/a\\nb: ")
 
 
 def test_files_that_are_something_else_are_recognized(tmp_path):
@@ -221,15 +247,136 @@ def test_strings_from_a_file_cannot_act_on_a_terminal(tmp_path):
     assert "[red]" in outputs[1].stdout
 
 
-def test_a_reader_that_goes_away_is_no_error(box):
-    done = subprocess.run(
-        f"{sys.executable} -m qformat inspect {box} | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
+def shell(line: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which ``qformat`` is the command, and ``$1`` … the arguments."""
+    line = f'set -o pipefail; qformat() {{ {sys.executable} -m qformat "$@"; }}; {line}'
+    args = ("bash", "-c", line, "bash", *map(str, args))
+    return subprocess.run(args, capture_output=True, text=True, check=False, env={**os.environ, **env})
+
+
+@pytest.mark.parametrize("what", ["inspect $1", "inspect $1 --json", "--help", "inspect --help", "--version"])
+def test_stdout_may_be_a_pipe_that_closes_early_or_closed_or_full(box, what):
+    gone = shell(f"qformat {what} | true", box)
+    assert (gone.returncode, gone.stderr) == (0, "")
+    for end, told in ((">&-", "closed"), ("> /dev/full", "No space left on device")):
+        done = shell(f"qformat {what} {end}", box)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_reader_of_errors_may_go_away_too(box):
+    assert shell("qformat inspect $1/none 2>&1 | true", box).returncode == 1
+    assert shell("qformat inspect $1/none 2>&-", box).returncode == 1
+
+
+def test_streams_that_are_closed_are_no_place_for_a_model(box, tmp_path):
+    target = tmp_path / "t.safetensors"
+    args = "-s sym4 <&- >&- 2>&-"
+    assert shell(f"qformat convert $1 $2 {args} -q", box.parent / "model", target).returncode == 0
+    command("verify", target)
+
+
+def test_what_the_encoding_of_stdout_lacks_is_escaped(box):
+    done = shell("qformat inspect $1 -t lm_head.weight", box, PYTHONIOENCODING="iso8859-5")
+    assert done.returncode == 0
+    assert "80\\xd764" in done.stdout
+
+
+def test_json_has_null_for_what_is_not_finite(box, tmp_path):
+    name = "model.layers.0.mlp.down_proj.weight"
+    found = json.loads(command("inspect", box, "-t", name, "--json").stdout, parse_constant=pytest.fail)
+    scales = next(p for p in found["tensor"]["planes"] if p["name"] == "scales")
+    raw = bytearray(box.read_bytes())
+    raw[scales["data_offset"] : scales["data_offset"] + 2] = np.float16(np.nan).tobytes()
+    (tmp_path / "nan.safetensors").write_bytes(raw)
+    done = command("inspect", tmp_path / "nan.safetensors", "-t", name, "-b", "0", "--json")
+    block = json.loads(done.stdout, parse_constant=pytest.fail)["block"]
+    assert block["values"] == [None] * 32
+
+
+def test_an_interrupt_while_it_starts_is_an_interrupt():
+    code = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["qformat", "--version"]
+from qformat.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+HALVES = {r'{"\ud800": 1}', r'{"a": ["\udc00\ud800"]}', r'{"\\\uDFFF": 1}', r'{"\uD83D\u0041": 1}'}
+WHOLES = {r'{"\ud83d\ude00": "\\ud800"}', r'["\uD83D\uDE00\ud83d\ude00"]'}
+
+
+def test_json_with_half_a_character_is_refused():
+    for text in HALVES:
+        with pytest.raises(FormatError, match="half of a surrogate pair"):
+            strict_json.parse(text, file="f", what="it")
+    for text in WHOLES:
+        assert strict_json.parse(text, file="f", what="it") == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (r'{"\ud800":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', "half of a surrogate pair"),
+        (r'{"__metadata__":{"a":"\udfff"}}', "half of a surrogate pair"),
+        ('{"a":{"dtype":"U8","shape":[' + 5000 * "1" + '],"data_offsets":[0,1]}}', "too many digits"),
+    ],
+)
+def test_a_header_that_others_cannot_read_is_refused(tmp_path, header, told):
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0")
+    done = command("convert", file, tmp_path / "y.safetensors", "--set", "*=keep", check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "sys." not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["{long}.safetensors", "{long}.gguf", "{long}"])
+def test_a_target_that_cannot_be_written_is_named_as_the_user_did(tmp_path, target):
+    """A name that is possible, but not that of a draft beside it."""
+    name = target.format(long="n" * (250 - len(target.removeprefix("{long}"))))
+    scheme = "q8_0" if name.endswith(".gguf") else "sym8"
+    done = command("convert", SAMPLES / "village", tmp_path / name, "-s", scheme, check=False)
+    assert done.returncode == 1
+    assert (
+        f"{tmp_path / name}: cannot be written: File name too long\n  choose a shorter name\n" in done.stderr
     )
-    assert done.stderr == ""
+    assert ".partial" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edit_that_cannot_be_written_names_the_file(box, tmp_path):
+    name = tmp_path / ("n" * 238 + ".safetensors")
+    name.write_bytes(box.read_bytes())
+    done = command("edit", name, "--set", "a=b", check=False)
+    assert done.returncode == 1
+    assert f"{name}: cannot be written: File name too long" in done.stderr
+    assert ".undo" not in done.stderr
+    done = command("edit", box, "--set", "a=b", "-o", tmp_path / ("m" * 238 + ".safetensors"), check=False)
+    assert f"{tmp_path}/mmm" in done.stderr
+    assert ".partial" not in done.stderr
+
+
+def test_one_is_no_plural(tmp_path):
+    source = save_bf16({"w": weights(1, (8, 64))}, tmp_path / "a.safetensors")
+    target = tmp_path / "b.safetensors"
+    assert "\n1 tensor, " in command("convert", source, target, "--set", "*=sym4").stdout
+    assert "(1 tensor, " in command("verify", target).stdout
+    assert "1 tensor: 0 with the same values, 1 different" in command("diff", source, target).stdout
+    raw = bytearray(target.read_bytes())
+    raw[-3] ^= 1
+    target.write_bytes(raw)
+    assert "DAMAGED: 1 fault\n" in command("verify", target, check=False).stderr
+    assert " of 1 byte, " in command("tokenize", SAMPLES / "village", "a").stdout
 
 
 def test_a_traceback_is_shown_when_asked_for(tmp_path):

@@ -485,6 +485,12 @@ def test_the_command(tmp_path):
     done = command("edit", path, "--set", "general.name=a\x1b[31m=b", "--delete", "odd.bytes", "--dry-run")
     assert path.read_bytes() == old
     assert "\\x1b[31m=b" in done.stdout
+    name = command("edit", path, "--set", "general.name=a\x1b[31m=b", "--json").stdout
+    assert json.loads(name)["changes"][0]["after"] == "a\x1b[31m=b"
+    assert json.loads(command("inspect", path, "--json").stdout)["metadata"]["general.name"] == "a\x1b[31m=b"
+    assert "\\x1b[31m=b" in command("inspect", path, "--metadata").stdout
+    gone = json.loads(command("edit", path, "--delete", "general.name", "--json").stdout)
+    assert gone["changes"][0]["before"] == "a\x1b[31m=b"
     assert "dry run" in done.stdout
     told = json.loads(command("edit", path, "--set", "llama.context_length=8", "--json").stdout)
     assert told["changes"] == [
@@ -501,6 +507,7 @@ def test_the_command(tmp_path):
         (["--set", "a=1", "--set", "a=2"], "given twice"),
         (["--set-file", "a=/nonexistent"], "No such file"),
         (["--set", "general.alignment=1"], "decides where"),
+        (["--delete", "nope"], "`qformat inspect --metadata` lists the keys"),
     ):
         done = command("edit", path, *args, check=False)
         assert done.returncode

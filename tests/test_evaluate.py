@@ -252,6 +252,43 @@ def test_the_command_refuses_a_file_name_before_it_measures(tmp_path):
     assert ".jsonl or .html" in done.stderr
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path):
+    """Long names cannot be written by anyone; folders that are read-only root may write to."""
+    (tmp_path / "old.html").write_text("mine")
+    for name, told in (
+        ("none/t.html", "its folder does not exist"),
+        ("t" * 300 + ".html", "name too long"),
+        ("old.html", "--overwrite"),
+    ):
+        for args in (
+            ("eval", MODEL, "--text", tmp_path / "no.txt", "--per-token", tmp_path / name),
+            ("sweep", MODEL, "-s", "sym4", "--text", tmp_path / "no.txt", "--html", tmp_path / name),
+        ):
+            done = command(*args, check=False)
+            assert done.returncode == 1
+            assert told in done.stderr
+            assert name in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["old.html"]
+    assert (tmp_path / "old.html").read_text() == "mine"
+
+
+def test_figures_are_shown_and_an_old_file_stays_if_the_disk_is_full(small, excerpt, tmp_path):
+    target = tmp_path / "t.jsonl"
+    target.write_text("mine")
+    args = ["eval", small, "--text", excerpt, "--ctx", "128", "--windows", "2", "--per-token", target]
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); runpy.run_module('qformat', run_name='__main__', alter_sys=True)"
+    line = [sys.executable, "-c", limited, *map(str, args), "--overwrite"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "perplexity" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert f"{target}: cannot be written: File too large" in done.stderr
+    assert target.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [target]
+    command(*args, "--overwrite")
+    assert len(target.read_text().splitlines()) > 100
+
+
 def _read_all(terminal: int) -> None:
     """To the end, which is an error on Linux; a program whose terminal nobody reads waits for ever once it is full."""
     with contextlib.suppress(OSError):

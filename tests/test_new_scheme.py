@@ -57,3 +57,13 @@ def test_nothing_is_overwritten(tmp_path):
     command("new-scheme", "mine", "--into", tmp_path)
     done = command("new-scheme", "mine", "--into", tmp_path, check=False)
     assert "there is something already" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    done = command("new-scheme", "mine", "--into", tmp_path / "file", check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'file' / 'mine'}: cannot be written" in done.stderr
+    done = command("new-scheme", "m" * 250, "--into", tmp_path, check=False)
+    assert "File name too long" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import say, show, show_json, size, table
+from qformat.cli.text import counted, say, show, show_json, size, table
 
 if TYPE_CHECKING:
     from qformat.evaluate.speed import Speeds, Spread
@@ -66,7 +66,7 @@ def bench(models: tuple[str, ...], engines: tuple[str, ...], **options: Any) -> 
     else:
         _show(found)
     if not found.complete:
-        say(f"interrupted: these are {found.done} of {found.repeats} rounds")
+        say(f"interrupted: these are {found.done} of {counted(found.repeats, 'round')}")
         raise click.exceptions.Exit(130)
 
 
@@ -88,8 +88,9 @@ def _show(found: Speeds) -> None:
     show()
     peak = f"; at most {size(found.peak_bytes)} in memory" if found.peak_bytes is not None else ""
     show(
-        f"{found.prompt} tokens read and {found.new} made in each of {found.done} rounds, "
-        f"{found.threads} threads, ours in {found.dtype}{peak}; median (least to most)"
+        f"{counted(found.prompt, 'token')} read and {found.new:,} made "
+        f"in each of {counted(found.done, 'round')}, "
+        f"{counted(found.threads, 'thread')}, ours in {found.dtype}{peak}; median (least to most)"
     )
 
 

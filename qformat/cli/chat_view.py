@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import clean, line, show
+from qformat.cli.text import clean, emit, line, show
 
 if TYPE_CHECKING:
     from qformat.model.reply import Reply
@@ -47,14 +47,16 @@ def _stream() -> Iterator[Show]:
     def tell(replies: list[Reply]) -> None:
         nonlocal told
         text = replies[0].text
-        click.echo(clean(text[told:]), nl=False)
-        sys.stdout.flush()
+        emit(clean(text[told:]))
         told = len(text)
 
     try:
         yield tell
-    finally:
-        click.echo()
+    except BaseException:
+        if told:
+            show()
+        raise
+    show()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qformat.cli.progress import bar
-from qformat.cli.text import line, parse_size, say, shape, show, show_json, size, table
+from qformat.cli.text import counted, line, parse_size, say, shape, show, show_json, size, table
 from qformat.errors import QFormatError
 from qformat.text import growth
 
@@ -158,7 +158,7 @@ def _told(given: dict[str, Any]) -> Options:
         rules=tuple(parse_rule(text) for text in given["rules"]),
         to=given["to"],
         dtype=given["dtype"],
-        max_shard_size=parse_size(limit) if limit else None,
+        max_shard_size=parse_size(limit, "--max-shard-size") if limit else None,
         pure=given["pure"],
         imatrix=given["imatrix"],
     )
@@ -191,13 +191,14 @@ def _print(report: Any, as_json: bool) -> None:
     show(table(rows, headers, right=(4, 5, 6, 7) if done else (4, 5)))
     show()
     for name, nbytes in report.files.items():
-        show(f"{line(name)}  {nbytes:,} bytes")
+        show(f"{line(name)}  {counted(nbytes, 'byte')}")
     if report.importance is not None:
         show(
-            f"{report.importance['tensors']} tensors by the importances of {line(report.importance['file'])}"
+            f"{counted(report.importance['tensors'], 'tensor')} by the importances of "
+            f"{line(report.importance['file'])}"
         )
     total = (
-        f"{len(report.rows)} tensors, {report.nbytes:,} bytes ({size(report.nbytes)}), "
+        f"{counted(len(report.rows), 'tensor')}, {counted(report.nbytes, 'byte')} ({size(report.nbytes)}), "
         f"{report.bpw:.3f} bits per weight, {growth(report.source_bytes, report.nbytes)}"
     )
     show(total + (f", {report.seconds:.1f} s" if done else " (dry run: nothing was written)"))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from qformat.cli.progress import bar
-from qformat.cli.text import show, show_json, table
+from qformat.cli.text import counted, show, show_json, table
 
 _EXAMPLE = """
 \b
@@ -82,7 +82,8 @@ def _show(found: Any, limit: int | None, *, everything: bool) -> None:
         show(table(cells, headers, right=(3, 4, 5, 6)))
         show()
     same = sum(not r.differs for r in found.rows)
-    summary = f"{len(found.rows)} tensors: {same} with the same values, {len(found.rows) - same} different"
+    many = counted(len(found.rows), "tensor")
+    summary = f"{many}: {same:,} with the same values, {len(found.rows) - same:,} different"
     if found.total is not None and not found.same:
         f = found.total
         summary += f"; over all: relative RMSE {f.rmse:.4f}, SNR {f.snr:.2f} dB, cosine {f.cosine:.6f}"

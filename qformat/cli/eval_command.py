@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from qformat.cli.text import say, show_json
+from qformat.cli.text import counted, say, show_json
 
 _EXAMPLE = """
 \b
@@ -69,6 +69,7 @@ class Share(click.ParamType):  # type: ignore[type-arg]
     metavar="FILE",
     help="Write every token's figures to a .jsonl, or the tinted text to a .html.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the file of --per-token if it exists.")
 @click.option(
     "--dtype",
     type=click.Choice(["f32", "bf16"]),
@@ -95,20 +96,23 @@ def eval(model: str, against: str | None, **options: Any) -> None:  # noqa: A001
     from qformat.evaluate.verbs import evaluate
 
     as_json, by_position = options.pop("as_json"), options.pop("by_position")
-    target = options.pop("per_token")
+    target, overwrite = options.pop("per_token"), options.pop("overwrite")
     if target is not None:
-        check_target(target)
+        check_target(target, overwrite=overwrite)
     with meter("measuring") as progress:
         found = evaluate(model, against, progress=progress, **options)
     for note in found.notes:
         say(f"note: {note}")
-    if target is not None:
-        write_tokens(found, target)
-        say(f"wrote {target}")
-    if as_json:
-        show_json(found.to_json())
-    else:
-        show_evaluation(found, by_position=by_position)
+    # What was measured must not be lost with the reader of stdout, nor the figures with a full disk.
+    try:
+        if as_json:
+            show_json(found.to_json())
+        else:
+            show_evaluation(found, by_position=by_position)
+    finally:
+        if target is not None:
+            write_tokens(found, target)
+            say(f"wrote {target}")
     if not found.complete and options["until"] is None and options["limit"] is None:
-        say(f"interrupted: these are {found.windows} of {found.protocol.windows} windows")
+        say(f"interrupted: these are {found.windows} of {counted(found.protocol.windows, 'window')}")
         raise click.exceptions.Exit(130)

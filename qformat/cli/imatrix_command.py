@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from qformat.cli.text import line, say, show, show_json
+from qformat.cli.text import counted, line, say, show, show_json
 
 SCHEMA = 1
 
@@ -66,5 +66,5 @@ def imatrix(model: str, **options: Any) -> None:
             }
         )
     elif not quiet:
-        seen = f"{found.windows} windows of {found.ctx} tokens"
-        show(f"{line(found.path)}: {found.entries} matrices, from {seen}")
+        seen = f"{counted(found.windows, 'window')} of {counted(found.ctx, 'token')}"
+        show(f"{line(found.path)}: {counted(found.entries, 'matrix', 'matrices')}, from {seen}")

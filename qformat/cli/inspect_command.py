@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import line, show, show_json, table
-from qformat.inspect.listing import HEADERS, SORTS, cells, chosen
+from qformat.cli.text import line, say, show, show_json, table
+from qformat.inspect.listing import HEADERS, SORTS, cells, chosen, recorded_error
 
 if TYPE_CHECKING:
     from qformat.files.checkpoint import Checkpoint, TensorInfo
@@ -58,6 +58,10 @@ def inspect(path: str, **options: Any) -> None:
     if options["block"] is not None:
         raise click.UsageError("--block needs --tensor NAME.")
     tensors = chosen(checkpoint, options["pattern"], options["sort"], options["limit"])
+    if not tensors and options["pattern"] is not None:
+        say(f"no tensor matches {line(options['pattern'])}")
+    if options["sort"] == "error" and tensors and all(recorded_error(t) < 0 for t in tensors):
+        say("no errors are recorded in this file: the order is the file's own")
     if options["as_json"]:
         show_json(_json(checkpoint, tensors, model=options["model"]))
         return
@@ -65,7 +69,7 @@ def inspect(path: str, **options: Any) -> None:
         _show_metadata(checkpoint)
         return
     _show_summary(checkpoint, model=options["model"])
-    if not options["summary"]:
+    if tensors and not options["summary"]:
         show()
         _show_tensors(tensors)
 

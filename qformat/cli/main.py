@@ -1,114 +1,28 @@
-"""The ``qformat`` command; each sub-command is imported when it is called, so that help is quick."""
+"""The entry point. It imports nothing that takes time before an interrupt is understood."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
-from typing import Any
-
-import click
-
-from qformat.cli import added
-from qformat.cli.text import say
-from qformat.errors import QFormatError
-
-_COMMANDS = {
-    "convert": "Convert a checkpoint: to a quantized container, to GGUF, or back to plain numbers.",
-    "inspect": "Show what is inside a model file, down to the bits of one block.",
-    "tui": "Look inside, compare, convert, measure and chat in the terminal, screen by screen.",
-    "diff": "Compare two checkpoints tensor by tensor.",
-    "verify": "Prove that a container is whole, to the last bit.",
-    "edit": "Change a file's metadata, in place where it fits.",
-    "chat": "Talk with a model, or with a model and its original side by side.",
-    "quiz": "Ask a model multiple-choice questions, and count what changed.",
-    "tokenize": "Show the tokens of a text, as a model's own tokenizer has them.",
-    "lab": "Try out the ideas of quantization: a number's bits, a block under several schemes.",
-    "eval": "Measure what quantization cost: perplexity, and divergence from the original.",
-    "sweep": "Measure many schemes against one original, in one table and one page.",
-    "imatrix": "Collect importances over a text, by which convert can weigh a model's weights.",
-    "bench": "Time how fast a model reads and writes, here and in llama.cpp.",
-    "schemes": "List the schemes that there are, with their options.",
-    "plugins": "List the plugins that provide them, also those that did not load.",
-}
 
 
-class _Lazy(click.Group):
-    """A group that knows its commands' names and first lines without importing them."""
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        _prepare_streams()
+        from qformat.cli.commands import run
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *added.names()]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return added.command(cmd_name)
-        module = importlib.import_module(f"qformat.cli.{cmd_name}_command")
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-        more = [
-            (name, f"From {dist}.") for name, dist in sorted(added.names().items()) if name not in _COMMANDS
-        ]
-        if more:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(more)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            if not near:
-                raise
-            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
-
-
-def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        from qformat.version import VERSION
-
-        click.echo(f"qformat {VERSION}")
-        ctx.exit()
-
-
-def _use_plugins(_ctx: click.Context, _param: click.Parameter, files: tuple[str, ...]) -> None:
-    """Before the command is looked up: a plugin may be what has it."""
-    if files:
-        from pathlib import Path
-
-        from qformat.plugins.host import use_files
-
-        use_files(tuple(Path(p) for p in files))
-
-
-@click.group(
-    cls=_Lazy,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`qformat COMMAND --help` shows each with an example.",
-)
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
-)
-@click.option(
-    "--plugin",
-    multiple=True,
-    type=click.Path(),
-    metavar="FILE",
-    expose_value=False,
-    callback=_use_plugins,
-    help="Also load a plugin from a Python file.",
-)
-@click.option("--traceback", is_flag=True, help="Show where in the program an error came from.")
-@click.pass_context
-def cli(ctx: click.Context, traceback: bool) -> None:
-    """Convert, inspect and measure block-quantized model checkpoints."""
-    ctx.ensure_object(dict)["traceback"] = traceback
+        code = run()
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            sys.stderr.write("interrupted\n")
+        code = 130
+    except BrokenPipeError:  # nobody reads the message either
+        code = 1
+    _give_up_unwritten()
+    sys.exit(code)
 
 
 def _stop(_signal: int, _frame: object) -> None:
@@ -116,29 +30,30 @@ def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Run the command line; errors become one clear message and an exit code."""
-    settings: dict[str, bool] = {}
-    signal.signal(signal.SIGTERM, _stop)
+def _prepare_streams() -> None:
+    """Make writing to stdout safe, whatever it is.
+
+    A stream that was closed would be None, and its number the next file's that is opened: what a library
+    prints would then end up in a model. What an encoding lacks is escaped.
+    """
+    while (spare := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        pass
+    os.close(spare)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)  # writing to it fails, which is told
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_unwritten() -> None:
+    """Python would try again on its way out, and complain."""
     try:
-        code = cli(obj=settings, standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except QFormatError as error:
-        if settings.get("traceback"):
-            raise
-        say(f"error: {error}")
-        code = 1
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        code = 130
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does: that is no error.
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

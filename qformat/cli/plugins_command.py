@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import line, say, show, show_json, table
+from qformat.cli.text import counted, line, say, show, show_json, table
 
 if TYPE_CHECKING:
     from qformat.plugins.host import PluginInfo
@@ -63,7 +63,7 @@ def _gives(plugin: PluginInfo) -> str:
     """Its schemes, the first few by name, and its other hooks."""
     shown = list(plugin.schemes[:_SHOWN])
     if len(plugin.schemes) > _SHOWN:
-        shown.append(f"{len(plugin.schemes) - _SHOWN} more schemes")
+        shown.append(counted(len(plugin.schemes) - _SHOWN, "more scheme"))
     shown += [hook.removeprefix("qformat_") for hook in plugin.hooks if hook != "qformat_schemes"]
     return ", ".join(shown)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qformat.cli.quiz_progress import meter
-from qformat.cli.text import line, say, show, show_json, table
+from qformat.cli.text import counted, line, say, show, show_json, table
 
 if TYPE_CHECKING:
     from qformat.evaluate.quiz import QuizResult, Taken
@@ -69,7 +69,8 @@ def quiz(model: str, quiz_file: str, against: str | None, **options: Any) -> Non
     else:
         _show(found, topics=options["topics"])
     if not found.complete:
-        say(f"interrupted: these are {len(found.questions)} of {len(found.quiz.questions)} questions")
+        many = counted(len(found.quiz.questions), "question")
+        say(f"interrupted: these are {len(found.questions)} of {many}")
         raise click.exceptions.Exit(130)
 
 
@@ -95,7 +96,7 @@ def _show(found: QuizResult, *, topics: bool) -> None:
     chances = [1 / len(q.choices) for q in found.questions]
     chance = 100 * sum(chances) / len(chances)
     show(
-        f"{len(found.questions)} questions of {line(found.quiz.path)} ({found.quiz.layout}); "
+        f"{counted(len(found.questions), 'question')} of {line(found.quiz.path)} ({found.quiz.layout}); "
         f"chance is {chance:.1f}%"
     )
 

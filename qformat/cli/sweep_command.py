@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import clean, line, say, show, show_json, table
+from qformat.cli.text import clean, counted, emit, line, say, show, show_json, table
 
 if TYPE_CHECKING:
     from qformat.evaluate.sweep_result import Sweep
@@ -55,6 +55,7 @@ Example:
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of windows and intervals."
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --html if it exists.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print as CSV, with the ends of all intervals.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
@@ -67,13 +68,16 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
     that none beats in both size and KL divergence.
     """
     from qformat.cli.eval_progress import stages
-    from qformat.evaluate.page import write_whole
+    from qformat.evaluate.page import check_target, write_whole
     from qformat.evaluate.sweep import sweep as measure
     from qformat.evaluate.sweep_page import page
     from qformat.evaluate.sweep_table import to_csv
 
     html, as_csv, as_json = (options.pop(name) for name in ("html", "as_csv", "as_json"))
+    overwrite = options.pop("overwrite")
     options["by_layer"] |= html is not None
+    if html is not None:
+        check_target(html, overwrite=overwrite)
     try:
         with stages() as progress:
             found = measure(original, list(schemes), progress=progress, **options)
@@ -82,17 +86,20 @@ def sweep(original: str, schemes: tuple[str, ...], **options: Any) -> None:
         raise
     for note in found.notes:
         say(f"note: {note}")
-    if html is not None:
-        write_whole(html, [page(found)])
-        say(f"wrote {html}")
-    if as_json:
-        show_json(found.to_json())
-    elif as_csv:
-        click.echo(clean(to_csv(found)), nl=False)
-    else:
-        _show(found)
+    # What was measured must not be lost with the reader of stdout, nor the table with a full disk.
+    try:
+        if as_json:
+            show_json(found.to_json())
+        elif as_csv:
+            emit(clean(to_csv(found)))
+        else:
+            _show(found)
+    finally:
+        if html is not None:
+            write_whole(html, [page(found)])
+            say(f"wrote {html}")
     if not found.complete:
-        say(f"interrupted after {found.windows} of {found.every_window} windows")
+        say(f"interrupted after {found.windows} of {counted(found.every_window, 'window')}")
         say(_how_to_go_on(options["folder"]))
         raise click.exceptions.Exit(130)
 
@@ -111,9 +118,12 @@ def _show(found: Sweep) -> None:
     show()
     p = found.protocol
     how = f"protocol {p.name}, windows of {p.ctx}, {p.dtype}"
-    show(f"{found.tokens:,} tokens in {found.windows} windows ({how}); ± is half of the 95% interval")
+    show(
+        f"{counted(found.tokens, 'token')} in {counted(found.windows, 'window')} ({how}); "
+        "± is half of the 95% interval"
+    )
     if any(row.quiz for row in found.rows) and found.quiz is not None:
-        asked = f"{len(found.quiz.questions)} questions of {line(found.quiz.path)}"
+        asked = f"{counted(len(found.quiz.questions), 'question')} of {line(found.quiz.path)}"
         show(f"{asked} by the text's likelihood; lost are right in the original only, gained here only")
     if any(row.speed for row in found.rows):
         show(f"tokens/s of new text in {found.speed}, in turn with the original: median (least to most)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from qformat.blocks import dtypes
 from qformat.cli.inspect_command import SCHEMA, tensor_json
-from qformat.cli.text import line, shape, show, show_json, table
+from qformat.cli.text import counted, line, shape, show, show_json, table
 from qformat.errors import QFormatError
 from qformat.files.checkpoint import Checkpoint, TensorInfo
 from qformat.inspect.block import BlockView, block_count, block_view
@@ -56,7 +56,7 @@ def find_tensor(checkpoint: Checkpoint, name: str) -> TensorInfo:
 
 
 def _show_head(info: TensorInfo) -> None:
-    show(f"{line(info.name)}  {shape(info.shape)}  {info.dtype}  {info.nbytes:,} bytes")
+    show(f"{line(info.name)}  {shape(info.shape)}  {info.dtype}  {counted(info.nbytes, 'byte')}")
     if info.scheme:
         provider = info.scheme.provider
         show(

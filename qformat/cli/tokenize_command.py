@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qformat.cli.text import show, show_json
+from qformat.cli.text import counted, emit, show, show_json
 from qformat.errors import FormatError
 from qformat.text import quoted
 
@@ -57,7 +57,7 @@ def tokenize(model: str, text: str | None, file: Path | None, **options: Any) ->
         show(" ".join(map(str, ids)))
     else:
         for row in _rows(tokenizer, ids):
-            click.echo(row)
+            emit(row + "\n")
         show(_summary(tokenizer, text, ids))
 
 
@@ -92,7 +92,9 @@ def _per_token(text: str, ids: list[int]) -> float | None:
 def _summary(tokenizer: Tokenizer, text: str, ids: list[int]) -> str:
     size, rate = len(text.encode(errors="replace")), _per_token(text, ids)
     rates = f", {rate:.2f} bytes per token" if rate is not None else ""
-    return f"{len(ids):,} tokens of {size:,} bytes{rates}; a vocabulary of {tokenizer.size:,}"
+    return (
+        f"{counted(len(ids), 'token')} of {counted(size, 'byte')}{rates}; a vocabulary of {tokenizer.size:,}"
+    )
 
 
 def _json(model: str, tokenizer: Tokenizer, text: str, ids: list[int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from qformat.cli.progress import bar
-from qformat.cli.text import line, say, show, show_json
+from qformat.cli.text import counted, line, say, show, show_json
 
 SCHEMA = 1
 
@@ -53,12 +53,12 @@ def _show(found: Any, source: str | None) -> None:
         where = f", tensor {fault.tensor!r}" if fault.tensor else ""
         say(f"{fault.file}{where}: {fault.what}")
     if not found.whole:
-        say(f"DAMAGED: {len(found.faults)} faults")
+        say(f"DAMAGED: {counted(len(found.faults), 'fault')}")
         return
     if not found.ok:
         say(f"NOT OF THIS SOURCE: it is whole, but does not follow from {line(source)}")
         return
-    what = f"{found.tensors} tensors, {found.bytes_checked:,} bytes"
+    what = f"{counted(found.tensors, 'tensor')}, {counted(found.bytes_checked, 'byte')}"
     if not found.has_digests:
         show(
             f"{line(found.path)}: the structure is sound ({what}); "

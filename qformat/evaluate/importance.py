@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformat.errors import TargetError
+from qformat.evaluate.page import check_target
 from qformat.evaluate.pair import common_tokenizer, open_models
 from qformat.evaluate.stream import CALL_TOKENS, Route, run
 from qformat.evaluate.text import read_text, windows_of
@@ -70,8 +70,7 @@ def collect(
         For a model that cannot be run, a text that does not fill two windows, and NaN.
     """
     target = Path(output)
-    if target.exists() and not overwrite:
-        raise TargetError("it exists already", file=target, hint="choose another name, or add --overwrite")
+    check_target(target, overwrite=overwrite)
     read = read_text(text)
     source = opened(model)
     (made,) = open_models([source], dtype_named(dtype))

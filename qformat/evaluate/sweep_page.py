@@ -10,6 +10,7 @@ from qformat.evaluate.page import fill
 from qformat.evaluate.statistics import Estimate
 from qformat.evaluate.sweep_result import Row, Sweep
 from qformat.evaluate.sweep_table import cells
+from qformat.text import counted
 
 
 def page(sweep: Sweep) -> str:
@@ -41,17 +42,16 @@ def page(sweep: Sweep) -> str:
 
 def _how(sweep: Sweep) -> str:
     p = sweep.protocol
-    windows = f"{sweep.windows} windows of {p.ctx}, protocol {p.name}, in {p.dtype}"
+    windows = f"{counted(sweep.windows, 'window')} of {p.ctx}, protocol {p.name}, in {p.dtype}"
     interval = "± is half of the 95% interval (bootstrap over windows)"
-    found = [f"{sweep.tokens:,} tokens of {Path(p.text).name} in {windows}. {interval}."]
+    found = [f"{counted(sweep.tokens, 'token')} of {Path(p.text).name} in {windows}. {interval}."]
     if sweep.quiz is not None:
-        found.append(
-            f"{len(sweep.quiz.questions)} questions of {sweep.quiz.path.name}, by the text's likelihood."
-        )
+        many = counted(len(sweep.quiz.questions), "question")
+        found.append(f"{many} of {sweep.quiz.path.name}, by the text's likelihood.")
     if sweep.speed is not None:
         found.append(f"Speed of new tokens in {sweep.speed}, in turn with the original.")
     if not sweep.complete:
-        found.append(f"Stopped after {sweep.windows} of {sweep.every_window} windows.")
+        found.append(f"Stopped after {sweep.windows} of {counted(sweep.every_window, 'window')}.")
     return " ".join(found)
 
 

@@ -10,29 +10,33 @@ from typing import Any
 import numpy as np
 
 from qformat.errors import TargetError
+from qformat.evaluate import page
 from qformat.evaluate.page import fill, write_whole
 from qformat.evaluate.result import Evaluation
 
 KINDS = (".jsonl", ".html")
 
 
-def check_target(path: Path) -> None:
-    """Refuse a name that says no format, before anything is measured.
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that says no format, or where nothing can be written, before anything is measured.
 
     Raises
     ------
     TargetError
-        If it does not end in .jsonl or .html, or has no folder to lie in.
+        If it does not end in .jsonl or .html, or is no place for a new file.
     """
+    _check_kind(path)
+    page.check_target(path, overwrite=overwrite)
+
+
+def _check_kind(path: Path) -> None:
     if path.suffix not in KINDS:
         raise TargetError("tokens are written as .jsonl or .html", file=path, hint="name it tokens.html")
-    if not path.absolute().parent.is_dir():
-        raise TargetError("its folder does not exist", file=path)
 
 
 def write_tokens(found: Evaluation, path: Path) -> None:
     """Write the tokens of a result; the file appears whole or not at all."""
-    check_target(path)
+    _check_kind(path)
     if path.suffix == ".jsonl":
         write_whole(path, (json.dumps(row, ensure_ascii=True) + "\n" for row in token_rows(found)))
     else:

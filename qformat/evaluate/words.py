@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qformat.evaluate.result import Evaluation
 from qformat.evaluate.statistics import Estimate
-from qformat.text import size
+from qformat.text import counted, size
 
 MODEL_HEADERS = ("", "file", "bytes", "bpw", "perplexity", "95% interval", "bits/byte")
 
@@ -74,9 +74,10 @@ def protocol_line(found: Evaluation) -> str:
     """What was read, how, and how fast."""
     p = found.protocol
     how = f"protocol {p.name}, windows of {p.ctx}" + (f" every {p.stride}" if p.stride else "")
-    part = f"{found.windows} of {p.windows}" if not found.complete else str(found.windows)
+    part = f"{found.windows:,} of " if not found.complete else ""
+    part += counted(found.windows if found.complete else p.windows, "window")
     rate = found.windows * p.ctx / found.seconds if found.seconds else 0.0
     return (
-        f"{Path(p.text).name}: {found.tokens:,} tokens scored in {part} windows ({how}, {p.dtype}), "
+        f"{Path(p.text).name}: {counted(found.tokens, 'token')} scored in {part} ({how}, {p.dtype}), "
         f"{found.seconds:.1f} s, {rate:,.0f} tokens/s"
     )

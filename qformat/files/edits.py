@@ -63,4 +63,4 @@ def closest(key: str, known: Iterable[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(key, list(known), 3)
-    return f"did you mean {' or '.join(near)}?" if near else "`qformat inspect` lists the keys"
+    return f"did you mean {' or '.join(near)}?" if near else "`qformat inspect --metadata` lists the keys"

@@ -1,14 +1,18 @@
-"""JSON that two parsers cannot read differently: no duplicate keys, no NaN, no runaway depth."""
+"""JSON that two parsers cannot read differently: no duplicate keys, half characters, NaN, runaway depth."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from qformat.errors import FormatError
 
 MAX_FILE = 200_000_000
+# An escape that another one has to complete, or that completes none: strict parsers refuse it.
+_D, _HIGH, _LOW = r"\\u[dD]", "[89abAB][0-9a-fA-F]{2}", "[c-fC-F][0-9a-fA-F]{2}"
+_MAYBE_LONE = re.compile(f"{_D}(?:{_HIGH}(?!{_D}{_LOW})|(?<!{_D}{_HIGH}{_D}){_LOW})")
 
 
 def parse(text: str | bytes, *, file: str | Path, what: str) -> Any:
@@ -16,15 +20,22 @@ def parse(text: str | bytes, *, file: str | Path, what: str) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if _MAYBE_LONE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise FormatError(f"{what} is nested too deeply", file=file) from None
     except UnicodeDecodeError as error:
         raise FormatError(
             f"{what} is not valid UTF-8: {error.reason}", file=file, offset=error.start
         ) from None
+    except UnicodeEncodeError as error:
+        lone = error.object[error.start]
+        raise FormatError(f"{what} has half of a surrogate pair, {lone!r}, in a text", file=file) from None
     except ValueError as error:
-        raise FormatError(f"{what} is not valid JSON: {error}", file=file) from None
+        told = "a number has too many digits" if "int_max_str_digits" in str(error) else error
+        raise FormatError(f"{what} is not valid JSON: {told}", file=file) from None
+    return value
 
 
 def parse_file(path: Path, what: str) -> Any:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qformat.errors import FormatError, TargetError
+from qformat.errors import FormatError, TargetError, unwritable
 
 MAGIC = b"qformat undo 1\n"
 SET_MAGIC = b"qformat undo of a set 1\n"
@@ -47,7 +47,7 @@ def check(path: Path) -> None:
     FormatError
         If it has to be recovered first.
     """
-    if undo_file(path).exists() and _kept(undo_file(path)) is not None:
+    if _is_there(undo_file(path)) and _kept(undo_file(path)) is not None:
         raise FormatError(
             "an edit of it is under way, or was cut short",
             file=path,
@@ -62,10 +62,18 @@ def check(path: Path) -> None:
         )
 
 
+def _is_there(journal: Path) -> bool:
+    """A name that is too long for the disk is not there, which `Path.exists` takes for an error."""
+    try:
+        return journal.exists()
+    except OSError:
+        return False
+
+
 def recover(path: Path) -> bool:
     """Undo a change that was cut short; whether there was one."""
     journal = undo_file(path)
-    if not journal.exists():
+    if not _is_there(journal):
         return False
     kept = _kept(journal)
     if kept is not None:
@@ -120,7 +128,10 @@ def patch_set(folder: Path, parts: Sequence[Part]) -> None:
     """
     old = [_read(folder, part) for part in parts]
     journal = set_file(folder)
-    _keep_body(journal, SET_MAGIC + b"".join(_record(part) for part in old))
+    try:
+        _keep_body(journal, SET_MAGIC + b"".join(_record(part) for part in old))
+    except OSError as error:
+        raise unwritable(folder, error) from error
     try:
         _write_set(folder, parts)
     except BaseException:
@@ -179,11 +190,11 @@ def _opened(path: Path) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDWR)
     except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror}", file=path) from None
+        raise unwritable(path, error) from None
     try:
         yield fd
     except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror}", file=path) from error
+        raise unwritable(path, error) from error
     finally:
         os.close(fd)
 

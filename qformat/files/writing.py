@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qformat.blocks import dtypes
-from qformat.errors import TargetError
+from qformat.errors import TargetError, unwritable
 from qformat.files.container import PAD_PREFIX
 from qformat.files.safetensors import MAX_HEADER, header_text
 
@@ -129,21 +129,25 @@ def staged(target: Path, *, folder: bool, overwrite: bool) -> Iterator[Path]:
     Whatever happens, nothing half-written is left behind, and an old target stays until the new
     one is complete.
     """
-    if target.exists() and not overwrite:
-        raise TargetError("it exists already", file=target, hint="choose another name, or add --overwrite")
-    if not target.parent.is_dir():
-        raise TargetError("its folder does not exist", file=target)
-    _sweep(target)
     stage = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        if target.exists() and not overwrite:
+            raise TargetError(
+                "it exists already", file=target, hint="choose another name, or add --overwrite"
+            )
+        if not target.parent.is_dir():
+            raise TargetError("its folder does not exist", file=target, hint="make its folder first")
+        _sweep(target)
         if folder:
             stage.mkdir()
         yield stage
         _replace(stage, target)
     except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror}", file=error.filename or target) from error
+        ours = error.filename is None or str(error.filename).startswith(str(stage))
+        raise unwritable(target if ours else error.filename, error) from error
     finally:
-        _remove(stage)
+        with contextlib.suppress(OSError):
+            _remove(stage)
 
 
 def _remove(stage: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qformat.files.checkpoint import Checkpoint
-from qformat.text import size
+from qformat.text import counted, size
 
 FORMATS = {"qformat": "qformat container", "gguf": "GGUF"}
 
@@ -63,7 +63,7 @@ class Summary:
         found = [
             ("file", self.path),
             ("format", FORMATS.get(self.format, self.format)),
-            ("size", f"{files}{disk:,} bytes ({size(disk)})"),
+            ("size", f"{files}{counted(disk, 'byte')} ({size(disk)})"),
             ("tensors", f"{self.tensors:,}"),
             ("parameters", f"{self.parameters:,}"),
             ("bits per weight", "-" if self.bpw is None else f"{self.bpw:.3f}"),

@@ -61,8 +61,9 @@ class Conversation:
             prompt = self.template.ids(messages, self.tokenizer)
         room = self.model.config.context - len(prompt) if self.model.config.context else max_new
         if room < 1:
-            what = f"the conversation has {len(prompt)} tokens, more than the model's context"
-            raise QFormatError(what, file=self.model.checkpoint.path, hint="start a new one: /reset")
+            what = f"the conversation has {len(prompt):,} tokens, the model's context {len(prompt) + room:,}"
+            hint = "start a new one: /reset" if self.turns and not self.raw else "say less at once"
+            raise QFormatError(what, file=self.model.checkpoint.path, hint=hint)
         stream, resumed = self.tokenizer.stream(), time.perf_counter()
         reply = Reply(prompt=len(prompt))
         most = min(max_new, room)

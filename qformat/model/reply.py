@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qformat.text import quoted
+from qformat.text import counted, quoted
 
 LOOP_TOKENS, LOOP_TIMES, LONGEST = 24, 3, 128
 
@@ -85,7 +85,8 @@ class Reply:
     def remark(self) -> str | None:
         """What a reader should know about how it ended, in words."""
         if self.end == "loop":
-            return f"the answer began to repeat itself (every {repeats(self.ids)} tokens) and was cut off"
+            every = counted(repeats(self.ids) or 0, "token")
+            return f"the answer began to repeat itself (every {every}) and was cut off"
         if self.empty and self.end == "stop":
             return "the answer is empty"
         return {"length": "the answer was cut off at the limit of tokens", "interrupted": "interrupted"}.get(
@@ -119,7 +120,7 @@ def parting_words(ours: Reply, theirs: Reply) -> str:
     """The same in a sentence."""
     at = parting(ours, theirs)
     if at is None:
-        both = len(ours.ids)
-        return f"Both say the same, {'1 token' if both == 1 else f'all {both} tokens'}."
+        both = counted(len(ours.ids), "token")
+        return f"Both say the same, {both if len(ours.ids) == 1 else f'all {both}'}."
     named = [quoted(r.pieces[at]) if at < len(r.pieces) else "the end" for r in (ours, theirs)]
     return f"They part at token {at + 1}: {named[0]} against {named[1]}."

@@ -47,9 +47,10 @@ def write(name: str, into: Path) -> Path:
     SchemeError
         If the name is not possible, or taken by a scheme that is installed.
     TargetError
-        If there is something in the folder's place.
+        If there is something in the folder's place, or it cannot be made.
     """
-    from qformat.errors import SchemeError, TargetError
+    from qformat.errors import SchemeError, TargetError, unwritable
+    from qformat.files.writing import staged
     from qformat.schemes.registry import registry
 
     if not _NAME.fullmatch(name):
@@ -66,9 +67,13 @@ def write(name: str, into: Path) -> Path:
         raise TargetError(
             "there is something already", file=folder, hint="choose another name, or --into FOLDER"
         )
-    folder.mkdir(parents=True)
-    for target, text in _rendered(name).items():
-        (folder / target).write_text(text, encoding="utf-8")
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with staged(folder, folder=True, overwrite=False) as stage:
+        for target, text in _rendered(name).items():
+            (stage / target).write_text(text, encoding="utf-8")
     return folder
 
 

@@ -78,7 +78,7 @@ class Value:
             ) from None
 
     def describe(self) -> str:
-        """A short printable string: the scalar itself, or what kind of array it is."""
+        """A short string: the scalar itself, unescaped, or what kind of array it is."""
         if self.item is not None:
             kind = "strings" if self.item is ValueType.STRING else self.item.label
             return f"array of {self.count} {kind}"
@@ -96,8 +96,8 @@ def _short(raw: NDArray[Any]) -> str:
         text = raw.tobytes().decode("utf-8") if raw.size <= 4 * SHOWN else _cut(raw[: 4 * SHOWN].tobytes())
     except UnicodeDecodeError:
         return f"string of {raw.size} bytes that are not UTF-8"
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:SHOWN])
-    return shown if len(text) <= SHOWN and raw.size <= 4 * SHOWN else f"{shown}… ({raw.size} bytes)"
+    short = len(text) <= SHOWN and raw.size <= 4 * SHOWN
+    return text if short else f"{text[:SHOWN]}… ({raw.size} bytes)"
 
 
 def _cut(raw: bytes) -> str:

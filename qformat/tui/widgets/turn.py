@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from qformat.errors import QFormatError
-from qformat.text import clean, quoted
+from qformat.text import clean, counted, quoted
 
 if TYPE_CHECKING:
     from qformat.model.reply import Reply
@@ -92,7 +92,7 @@ class Turn(Static):
         return text.append(clean(reply.text[last:]))
 
     def _figures(self, reply: Reply) -> Text:
-        parts = ["1 token" if len(reply.ids) == 1 else f"{len(reply.ids):,} tokens"]
+        parts = [counted(len(reply.ids), "token")]
         if reply.tokens_per_second is not None:
             parts.append(f"{reply.tokens_per_second:.1f}/s")
         if reply.ids:
